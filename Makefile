@@ -1,0 +1,57 @@
+# The commands a person types. `make repro` and `make test` each stand alone on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .venv-bootstrap/bin/uv
+STAMP := $(VENV)/.installed
+ACTIVATE := . $(BIN)/activate &&
+
+.PHONY: help env repro test check test-deps weights celeba smoke lock clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
+
+env: $(STAMP)  ## .venv from requirements.lock (hashes checked)
+
+.venv-bootstrap/.installed: requirements.bootstrap.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in {(3, 11), (3, 12)} else "srledger needs Python 3.11 or 3.12, found %d.%d. Name one: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv .venv-bootstrap
+	.venv-bootstrap/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.bootstrap.lock
+	@touch $@
+
+$(STAMP): requirements.lock pyproject.toml .venv-bootstrap/.installed
+	test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: env  ## everything that is out of date, then the report (dvc repro)
+	$(ACTIVATE) dvc repro
+
+test: env  ## the test suite: no network, no mirror needed
+	$(ACTIVATE) python -m pytest tests
+
+check: env  ## lint, types, and every committed report rendered again and compared
+	$(ACTIVATE) ruff check .
+	$(ACTIVATE) ruff format --check .
+	$(ACTIVATE) mypy
+	$(ACTIVATE) for report in reports/*/; do srledger report --scale "$$(basename "$$report")" --check || exit 1; done
+
+test-deps:  ## Debian packages that some tests need (Chromium)
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+weights: env  ## published weights that can be downloaded; the list says what is at hand
+	$(ACTIVATE) srledger weights --fetch
+
+celeba: env  ## real faces on two cores, hours: needs SRLEDGER_MIRROR; ONLY=row,row runs a part
+	$(ACTIVATE) srledger repro --scale celeba_cpu --only "$(ONLY)"
+
+smoke: env  ## the whole graph on 8 images, under a minute
+	$(ACTIVATE) srledger repro --scale smoke
+
+lock: .venv-bootstrap/.installed  ## resolve the dependencies anew
+	$(UV) lock --upgrade
+	$(UV) export --frozen --no-header --no-emit-project --no-annotate -o requirements.lock > /dev/null
+
+clean:  ## what can be made again: environments and caches, never reports
+	rm -rf .venv .venv-bootstrap .pytest_cache .ruff_cache .mypy_cache .hypothesis build

@@ -1,0 +1,1 @@
+"""Super-resolution experiments whose every number can be audited."""

@@ -1,0 +1,117 @@
+"""The ``srledger`` command. Each command loads what it needs and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from srledger.errors import SrledgerError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0]
+)
+Scale = Annotated[str | None, typer.Option("--scale", "-s", help="a scale of params.yaml; default: the one it names")]
+
+
+@app.command()
+def config(row: Annotated[str, typer.Argument(help="a variant or a student")], scale: Scale = None) -> None:
+    """Print what params.yaml resolves to for one row."""
+    from srledger.config import Params
+
+    params = Params.load(scale=scale)
+    resolved = params.row(row)
+    values = {"row": row, "scale": params.scale, "active": resolved.active, **resolved.resolved()}
+    typer.echo(json.dumps(values, indent=2))
+
+
+@app.command()
+def repro(
+    scale: Scale = None,
+    only: Annotated[str, typer.Option(help="rows, separated by commas; default: everything and the report")] = "",
+) -> None:
+    """Run `dvc repro` at another scale, and leave params.yaml and dvc.lock as they were."""
+    from srledger.config import Params
+    from srledger.scales import repro_at, targets_of
+
+    params = Params.load(scale=scale)
+    raise typer.Exit(repro_at(params.scale, targets_of(params, [name for name in only.split(",") if name])))
+
+
+@app.command()
+def report(
+    scale: Scale = None,
+    check: Annotated[bool, typer.Option("--check", help="compare with what is committed, change nothing")] = False,
+) -> None:
+    """Render a report again from its committed rows; with --check, compare it byte for byte."""
+    from srledger.config import Params
+    from srledger.layout import Layout
+
+    params = Params.load(scale=scale)
+    layout = Layout(params.scale)
+    rows = layout.report() / "rows"
+    if not (rows / "results.json").exists():
+        raise SrledgerError(
+            "there is no report of this scale",
+            where=rows,
+            mend=f"set scale: {params.scale} in params.yaml, then dvc repro",
+        )
+    if check:
+        from srledger.reporting.check import check_report
+
+        typer.echo(check_report(params, layout))
+        return
+    from srledger.reporting.stage import render
+
+    render(params, layout.report(), rows, layout.root)
+    typer.echo(f"report: {layout.report() / 'index.html'}")
+
+
+@app.command()
+def explain(selector: Annotated[str, typer.Argument(help="metric/row/task")], scale: Scale = None) -> None:
+    """Print where a number comes from and the command that makes it again."""
+    from srledger.config import Params
+    from srledger.layout import Layout
+    from srledger.reporting.explain import explain as explain_cell
+
+    typer.echo(explain_cell(Layout(Params.load(scale=scale).scale).report() / "cells.csv", selector))
+
+
+@app.command()
+def weights(
+    fetch: Annotated[bool, typer.Option("--fetch", help="download what is missing and has an address")] = False,
+    scale: Scale = None,
+) -> None:
+    """List the weights catalogue: what is at hand, what is not, and why."""
+    from srledger.config import Params
+    from srledger.weights import catalogue, resolve
+    from srledger.weights import fetch as fetch_weights
+
+    allowed = Params.load(scale=scale).block.weights
+    found = fetch_weights(catalogue()) if fetch else {name: resolve(name) for name in catalogue()}
+    for name, resolved in found.items():
+        state = "at hand" if resolved.path else resolved.reason
+        used = "used" if name in allowed else "not used: add it to scales.<scale>.weights"
+        typer.echo(f"{name:24} {state}; {used}; licence: {catalogue()[name].licence}")
+
+
+@app.command("mlflow-sync")
+def mlflow_sync(scale: Scale = None) -> None:
+    """Bring MLflow up to date with what lies on disk."""
+    from srledger.config import Params
+    from srledger.layout import Layout
+    from srledger.tracking import sync
+
+    params = Params.load(scale=scale)
+    typer.echo(f"{sync(params, Layout(params.scale))} runs new in MLflow")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message, not a traceback."""
+    try:
+        app()
+    except SrledgerError as error:
+        typer.echo(f"srledger: {error}", err=True)
+        sys.exit(1)

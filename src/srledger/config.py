@@ -1,0 +1,392 @@
+"""params.yaml as frozen, typed models: everything wrong with it is said before any work begins.
+
+Settings are laid over each other, the later winning key by key: ``training`` < ``scales.<scale>.training`` <
+``variants.<row>.training`` < ``variants.<row>.at.<scale>.training``; a method's ``config`` likewise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from srledger.errors import SrledgerError, nearest_name, unknown_name
+from srledger.evaluation.config import EvaluationConfig
+from srledger.plugins import PluginConfig, plugin_config, plugin_names
+from srledger.reporting.config import ReportConfig
+from srledger.training.config import TrainingConfig
+from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
+
+SCALES = ("smoke", "quick", "celeba_cpu", "celeba_gpu", "paper")
+
+
+class DatasetScale(PluginConfig):
+    """A dataset at one scale."""
+
+    source: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class DatasetEntry(PluginConfig):
+    """A dataset's entry under ``datasets``."""
+
+    description: str
+
+
+class TaskScale(PluginConfig):
+    """A task at one scale."""
+
+    hr_size_px: int | None = Field(
+        default=None, ge=8, description="HR images are reduced to this square; null: as they are"
+    )
+
+
+class TaskEntry(PluginConfig):
+    """A task's entry under ``tasks``."""
+
+    dataset: str
+    degradation: str
+    scale_factor: int = Field(ge=1)
+    config: dict[str, Any] = Field(default_factory=dict, description="of the degradation")
+    metrics: tuple[str, ...] = Field(default=(), description="beside the metrics of every task")
+
+
+class PriorEntry(PluginConfig):
+    """A prior's entry under ``priors``."""
+
+    prior: str | None = Field(default=None, description="the plug-in; null: the entry's own name")
+    tasks: tuple[str, ...] | Literal["all"] = "all"
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class Overrides(PluginConfig):
+    """What a row changes at one scale."""
+
+    config: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class VariantEntry(PluginConfig):
+    """A row's entry under ``variants``."""
+
+    method: str
+    task: str
+    prior: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
+
+
+class StudentEntry(VariantEntry):
+    """A row's entry under ``students``."""
+
+    teacher: str
+
+
+class TransferEntry(PluginConfig):
+    """A trained row measured on a task that it was not trained on."""
+
+    row: str
+    task: str
+    prior: str
+
+
+class ScaleEntry(PluginConfig):
+    """A scale's block of sizes. Every key must be there: the stages of dvc.yaml depend on each by name."""
+
+    description: str
+    rows: tuple[str, ...] | Literal["all"] = Field(description="the rows that run at this scale")
+    datasets: dict[str, DatasetScale | None]
+    tasks: dict[str, TaskScale]
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+    weights: tuple[str, ...] = Field(description="weights-catalogue entries that numbers may use")
+
+
+class ParamsFile(PluginConfig):
+    """The shape of params.yaml."""
+
+    scale: Literal["smoke", "quick", "celeba_cpu", "celeba_gpu", "paper"]
+    datasets: dict[str, DatasetEntry]
+    tasks: dict[str, TaskEntry]
+    priors: dict[str, PriorEntry]
+    variants: dict[str, VariantEntry]
+    students: dict[str, StudentEntry]
+    transfers: dict[str, TransferEntry]
+    metrics: tuple[str, ...]
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+    report: dict[str, Any]
+    scales: dict[str, ScaleEntry]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset at the current scale; ``source`` is None when the scale does without it."""
+
+    name: str
+    source: str | None
+    config: PluginConfig | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task at the current scale."""
+
+    name: str
+    dataset: Dataset
+    degradation: str
+    config: PluginConfig
+    scale_factor: int
+    hr_size_px: int | None
+    metrics: tuple[str, ...]
+
+    @property
+    def active(self) -> bool:
+        """Whether the scale has this task's dataset."""
+        return self.dataset.source is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorSpec:
+    """A prior and the tasks that it is computed for."""
+
+    name: str
+    plugin: str
+    config: PluginConfig
+    tasks: tuple[str, ...]
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that decides its maps, beside the images."""
+        return {"plugin": self.plugin, "config": self.config.model_dump(mode="json")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A variant or a student at the current scale: one row of the tables."""
+
+    name: str
+    kind: Literal["variant", "student"]
+    method: str
+    config: PluginConfig
+    training: TrainingConfig
+    task: Task
+    prior: PriorSpec
+    teacher: Row | None
+    active: bool
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that decides this row's weights, as plain JSON values."""
+        return {
+            "method": self.method,
+            "config": self.config.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
+            "task": self.task.name,
+            "scale_factor": self.task.scale_factor,
+            "prior_name": self.prior.name,
+            "prior": self.prior.resolved(),
+            "teacher_name": self.teacher.name if self.teacher else None,
+            "teacher": self.teacher.resolved() if self.teacher else None,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A row measured on a task: the row's own, or a transfer's."""
+
+    name: str
+    row: Row
+    task: Task
+    prior: PriorSpec
+    active: bool
+
+
+class Params:
+    """params.yaml, validated and resolved for one scale. Build it with ``Params.load``."""
+
+    def __init__(self, file: YamlFile, scale: str | None = None) -> None:
+        self.file = file
+        self.entries = parse(file, ParamsFile, [Layer((), file.values)])
+        self.scale = scale or self.entries.scale
+        if self.scale not in self.entries.scales:
+            raise unknown_name("scale", self.scale, self.entries.scales, where=file.place(("scales",)))
+        self.block = self.entries.scales[self.scale]
+        self._check_names()
+        self.evaluation = self._layered(EvaluationConfig, ("evaluation",), ("scales", self.scale, "evaluation"))
+        self.report = self._layered(ReportConfig, ("report",))
+        self.datasets = {name: self._dataset(name) for name in self.entries.datasets}
+        self.tasks = {name: self._task(name) for name in self.entries.tasks}
+        self.priors = {name: self._prior(name) for name in self.entries.priors}
+        self.rows = {name: self._row(name, "variant") for name in self.entries.variants}
+        self.rows |= {name: self._row(name, "student") for name in self.entries.students}
+        self.evaluations = {
+            name: Evaluation(name, row, row.task, row.prior, row.active) for name, row in self.rows.items()
+        }
+        self.evaluations |= {name: self._transfer(name) for name in self.entries.transfers}
+
+    @classmethod
+    def load(cls, root: Path | None = None, scale: str | None = None) -> Params:
+        """Read ``params.yaml`` of ``root`` (the working folder) for ``scale`` (the file's own)."""
+        return cls(YamlFile.read((root or Path()) / "params.yaml"), scale)
+
+    def row(self, name: str) -> Row:
+        """A variant or student by name. Raises SrledgerError with the nearest name."""
+        if name not in self.rows:
+            raise unknown_name("row", name, self.rows, where=self.file.path.name)
+        return self.rows[name]
+
+    def metrics_of(self, task: Task) -> tuple[str, ...]:
+        """Metrics of a task, those of every task first."""
+        return tuple(dict.fromkeys((*self.entries.metrics, *task.metrics)))
+
+    def _layered(self, model: type[Any], *paths: KeyPath) -> Any:
+        return parse(self.file, model, [Layer(path, self._at(path)) for path in paths])
+
+    def _at(self, keys: KeyPath) -> Mapping[str, Any]:
+        node: Any = self.file.values
+        for key in keys:
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return {} if node is None else node
+
+    def _must_be(self, kind: str, name: str, allowed: Mapping[str, Any] | list[str], *keys: str) -> None:
+        if name not in allowed:
+            raise unknown_name(kind, name, allowed, where=self.file.place(keys))
+
+    def _check_names(self) -> None:
+        entries = self.entries
+        for name in entries.scales:
+            self._must_be("scale", name, list(SCALES), "scales", name)
+        row_names = [*entries.variants, *entries.students, *entries.transfers]
+        for name in row_names:
+            if row_names.count(name) > 1:
+                raise SrledgerError("a row's name stands twice", where=self.file.place(("students", name)), found=name)
+        for scale, block in entries.scales.items():
+            for name in entries.datasets:
+                if name not in block.datasets:
+                    raise SrledgerError(
+                        f"scale '{scale}' says nothing of dataset '{name}'", where=self.file.place(("scales", scale, "datasets")),
+                        expected=f"an entry '{name}' (null: this scale does without it)",
+                    )  # fmt: skip
+            for name in block.datasets:
+                self._must_be("dataset", name, entries.datasets, "scales", scale, "datasets", name)
+            for name in block.tasks:
+                self._must_be("task", name, entries.tasks, "scales", scale, "tasks", name)
+            for name in block.rows if block.rows != "all" else ():
+                self._must_be("row", name, row_names, "scales", scale, "rows")
+        for kind, group in (("variants", entries.variants), ("students", entries.students)):
+            for name, entry in group.items():
+                for scale in entry.at:
+                    self._must_be("scale", scale, list(SCALES), kind, name, "at", scale)
+        for name in entries.metrics:
+            self._check_metric(name, ("metrics",))
+
+    def _check_metric(self, name: str, keys: KeyPath) -> None:
+        plugins = plugin_names("metrics")
+        plugin = name.rpartition("_crop")[0] if name.rpartition("_crop")[2].isdigit() else name
+        if plugin not in plugins:
+            raise SrledgerError(
+                f"unknown metric '{name}'", where=self.file.place(keys), found=name,
+                expected="one of " + ", ".join(plugins) + ", each also with _crop<px>", nearest=nearest_name(plugin, plugins),
+            )  # fmt: skip
+
+    def _dataset(self, name: str) -> Dataset:
+        entry = self.block.datasets[name]
+        if entry is None:
+            return Dataset(name, None, None)
+        keys = ("scales", self.scale, "datasets", name)
+        self._must_be("source", entry.source, plugin_names("data"), *keys, "source")
+        return Dataset(name, entry.source, self._layered(plugin_config("data", entry.source), (*keys, "config")))
+
+    def _task(self, name: str) -> Task:
+        entry = self.entries.tasks[name]
+        self._must_be("dataset", entry.dataset, self.datasets, "tasks", name, "dataset")
+        self._must_be("degradation", entry.degradation, plugin_names("degradations"), "tasks", name, "degradation")
+        for metric in entry.metrics:
+            self._check_metric(metric, ("tasks", name, "metrics"))
+        size = self.block.tasks.get(name, TaskScale()).hr_size_px
+        if size is not None and size % entry.scale_factor:
+            raise SrledgerError(
+                "the scale factor does not divide the HR size", where=self.file.place(("scales", self.scale, "tasks", name)),
+                found=f"hr_size_px {size}, scale_factor {entry.scale_factor}", expected=f"a multiple of {entry.scale_factor}",
+            )  # fmt: skip
+        config = self._layered(plugin_config("degradations", entry.degradation), ("tasks", name, "config"))
+        dataset = self.datasets[entry.dataset]
+        return Task(name, dataset, entry.degradation, config, entry.scale_factor, size, entry.metrics)
+
+    def _prior(self, name: str) -> PriorSpec:
+        entry = self.entries.priors[name]
+        plugin = entry.prior or name
+        self._must_be("prior", plugin, plugin_names("priors"), "priors", name)
+        tasks = tuple(self.tasks) if entry.tasks == "all" else entry.tasks
+        for task in tasks:
+            self._must_be("task", task, self.tasks, "priors", name, "tasks")
+        return PriorSpec(
+            name, plugin, self._layered(plugin_config("priors", plugin), ("priors", name, "config")), tasks
+        )
+
+    def _check_prior(self, prior: str, task: str, *keys: str) -> None:
+        self._must_be("prior", prior, self.priors, *keys, "prior")
+        if task not in self.priors[prior].tasks:
+            raise SrledgerError(
+                f"prior '{prior}' is not made for task '{task}'", where=self.file.place((*keys, "prior")), found=prior,
+                expected="one of " + ", ".join(name for name, spec in self.priors.items() if task in spec.tasks),
+                mend=f"add {task} to priors.{prior}.tasks",
+            )  # fmt: skip
+
+    def _row(self, name: str, kind: Literal["variant", "student"]) -> Row:
+        group = f"{kind}s"
+        entry: VariantEntry = getattr(self.entries, group)[name]
+        self._must_be("method", entry.method, plugin_names("methods"), group, name, "method")
+        self._must_be("task", entry.task, self.tasks, group, name, "task")
+        self._check_prior(entry.prior, entry.task, group, name)
+        here, at = (group, name), (group, name, "at", self.scale)
+        config = self._layered(plugin_config("methods", entry.method), (*here, "config"), (*at, "config"))
+        training = self._layered(
+            TrainingConfig, ("training",), ("scales", self.scale, "training"), (*here, "training"), (*at, "training")
+        )
+        task = self.tasks[entry.task]
+        crop = training.crop_px
+        if crop is not None and crop % task.scale_factor:
+            raise SrledgerError(
+                "the scale factor does not divide the crop", where=self.file.place((*here, "training")),
+                found=f"crop_px {crop}, scale_factor {task.scale_factor}", expected=f"a multiple of {task.scale_factor}",
+            )  # fmt: skip
+        teacher = self._teacher(name, entry, training) if isinstance(entry, StudentEntry) else None
+        active = task.active and (self.block.rows == "all" or name in self.block.rows)
+        return Row(name, kind, entry.method, config, training, task, self.priors[entry.prior], teacher, active)
+
+    def _teacher(self, name: str, entry: StudentEntry, training: TrainingConfig) -> Row:
+        here = ("students", name)
+        self._must_be("teacher", entry.teacher, self.entries.variants, *here, "teacher")
+        teacher = self.rows[entry.teacher]
+        if (teacher.method, teacher.task.name, teacher.prior.name) != (entry.method, entry.task, entry.prior):
+            raise SrledgerError(
+                "a student must have its teacher's method, task and prior", where=self.file.place(here),
+                found=f"{entry.method}, {entry.task}, {entry.prior}",
+                expected=f"{teacher.method}, {teacher.task.name}, {teacher.prior.name}",
+            )  # fmt: skip
+        missing = sorted(set(training.seeds) - set(teacher.training.seeds))
+        if missing:
+            raise SrledgerError(
+                "a student has seeds that its teacher lacks", where=self.file.place((*here, "training")), found=missing,
+                expected=f"some of {list(teacher.training.seeds)}",
+            )  # fmt: skip
+        return teacher
+
+    def _transfer(self, name: str) -> Evaluation:
+        entry = self.entries.transfers[name]
+        keys = ("transfers", name)
+        self._must_be("row", entry.row, self.rows, *keys, "row")
+        self._must_be("task", entry.task, self.tasks, *keys, "task")
+        self._check_prior(entry.prior, entry.task, *keys)
+        row, task = self.rows[entry.row], self.tasks[entry.task]
+        if row.task.scale_factor != task.scale_factor and row.method != "bicubic":
+            raise SrledgerError(
+                "a row can't be measured at another scale factor", where=self.file.place(keys),
+                found=f"x{task.scale_factor}", expected=f"x{row.task.scale_factor}, as {row.name} was trained",
+            )  # fmt: skip
+        wanted = self.block.rows == "all" or name in self.block.rows
+        return Evaluation(name, row, task, self.priors[entry.prior], row.active and task.active and wanted)

@@ -1,0 +1,105 @@
+"""Metrics of one seed's images; what can't be had says why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srledger.metrics import Metric, MetricName, MetricUnavailable, SetValue
+from srledger.plugins import plugin_class
+from srledger.weights import resolve
+
+
+def metric_info(name: str) -> dict[str, Any]:
+    """Facts of a metric for tables: unit, direction, digits, protocol, image or set."""
+    parsed = MetricName.parse(name)
+    metric = plugin_class("metrics", parsed.plugin)
+    border = f"; a border of {parsed.border_px} px is cut off" if parsed.border_px else ""
+    return {
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+        "digits": metric.digits,
+        "protocol": metric.protocol + border,
+        "of": metric.of,
+    }
+
+
+@dataclasses.dataclass
+class Measured:
+    """Numbers of one seed.
+
+    Attributes:
+        images: metric -> one value per image, in the order of the images.
+        sets: metric -> its value over all of them.
+    """
+
+    images: dict[str, list[float]]
+    sets: dict[str, SetValue]
+
+
+class Panel:
+    """The metrics of an evaluation. ``unavailable`` gathers the reasons of those that drop out."""
+
+    def __init__(self, names: Iterable[str], allowed_weights: Iterable[str], scale: str) -> None:
+        self.names = list(names)
+        self.scale = scale
+        self.allowed = set(allowed_weights)
+        self.unavailable: dict[str, str] = {}
+        self.metrics: dict[str, tuple[MetricName, Metric]] = {}
+        for name in self.names:
+            try:
+                self.metrics[name] = self._build(name)
+            except MetricUnavailable as why:
+                self.unavailable[name] = str(why)
+
+    def start_seed(self) -> Measured:
+        """Begin a new set of images; set metrics start anew."""
+        for name, (parsed, metric) in list(self.metrics.items()):
+            if metric.of == "set":
+                self.metrics[name] = (parsed, self._build(name)[1])
+        return Measured({name: [] for name, (_, metric) in self.metrics.items() if metric.of == "image"}, {})
+
+    def take(self, sr: torch.Tensor, hr: torch.Tensor, measured: Measured) -> None:
+        """Measure a batch, uint8 ``B x 3 x H x W`` each."""
+        for name, (parsed, metric) in list(self.metrics.items()):
+            try:
+                values = metric.measure(parsed.crop(sr), parsed.crop(hr))
+            except MetricUnavailable as why:
+                self._drop(name, str(why), measured)
+                continue
+            if values is not None:
+                measured.images[name] += values.tolist()
+
+    def finish(self, measured: Measured) -> Measured:
+        """Close the set: compute what belongs to all images together."""
+        for name, (_, metric) in list(self.metrics.items()):
+            if metric.of == "set":
+                try:
+                    measured.sets[name] = metric.compute()
+                except MetricUnavailable as why:
+                    self._drop(name, str(why), measured)
+        return measured
+
+    def _build(self, name: str) -> tuple[MetricName, Metric]:
+        parsed = MetricName.parse(name)
+        files: dict[str, Path] = {}
+        for weights in plugin_class("metrics", parsed.plugin).weights:
+            if weights not in self.allowed:
+                raise MetricUnavailable(f"weights '{weights}' are not among scales.{self.scale}.weights (make weights)")
+            files[weights] = self._file(weights)
+        return parsed, parsed.build(files)
+
+    def _file(self, weights: str) -> Path:
+        found = resolve(weights)
+        if found.path is None:
+            raise MetricUnavailable(found.reason)
+        return found.path
+
+    def _drop(self, name: str, why: str, measured: Measured) -> None:
+        del self.metrics[name]
+        measured.images.pop(name, None)
+        self.unavailable[name] = why

@@ -1,0 +1,40 @@
+"""Restoring test images: 8 bits in, 8 bits out, noise by image, batches of one size."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+
+from srledger.evaluation.config import EvaluationConfig
+from srledger.methods import Method
+from srledger.seeds import seed_for
+from srledger.training.batches import Examples, to_tensor
+
+
+def batches_of_one_size(examples: Examples, batch_size: int) -> Iterator[list[int]]:
+    """Positions of neighbouring images of one size, at most ``batch_size`` together."""
+    for _, group in itertools.groupby(range(len(examples)), key=lambda k: examples.hr.shapes[k]):
+        positions = list(group)
+        yield from (positions[k : k + batch_size] for k in range(0, len(positions), batch_size))
+
+
+def to_8_bits(images: torch.Tensor) -> torch.Tensor:
+    """Float images in [0, 1] as uint8: clamped, rounded half to even."""
+    return images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+@torch.inference_mode()
+def restore_batch(
+    method: Method, examples: Examples, positions: list[int], row: str, seed: int, config: EvaluationConfig
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sr, hr) of the images at ``positions``: uint8 ``B x 3 x H x W`` on the CPU.
+
+    The noise of an image is seeded by (row, its id, seed) and nothing else.
+    """
+    hr, lr, prior = zip(*(examples[k] for k in positions), strict=True)
+    seeds = [seed_for("evaluation", row, examples.ids[k], seed) for k in positions]
+    with torch.autocast(config.device, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
+        sr = method.restore(to_tensor(lr).to(config.device), to_tensor(prior).to(config.device), seeds)
+    return to_8_bits(sr).cpu(), to_8_bits(to_tensor(hr))

@@ -1,0 +1,120 @@
+"""The evaluate stage: restore every test image with every seed, measure it, keep every number."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from srledger.config import Evaluation, Params
+from srledger.errors import SrledgerError
+from srledger.evaluation.complexity import count_macs
+from srledger.evaluation.measure import Panel, metric_info
+from srledger.evaluation.restore import batches_of_one_size, restore_batch
+from srledger.evaluation.rows import write_rows
+from srledger.io import read_json, sha256_file, sha256_json, write_json
+from srledger.layout import Layout
+from srledger.packs import PackWriter
+from srledger.progress import Progress
+from srledger.provenance import code_sha256, params_sha256
+from srledger.training.batches import Examples
+from srledger.training.run import load_trained
+
+
+def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Path) -> dict[str, Any]:
+    """Measure a row on a task; writes ``rows.parquet``, ``result.json`` and the pack ``sr`` into ``folder``.
+
+    ``sr`` holds the restored images of the first seed that pictures are made from. A metric that can't be had
+    leaves its reason in ``result.json`` in place of numbers.
+    """
+    settings, task, row = params.evaluation, evaluation.task, evaluation.row
+    torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(True, warn_only=settings.device == "cuda")
+    run_folder = layout.run(row.name)
+    run = read_json(run_folder / "run.json")
+    test = Examples(layout.packs(task.name), layout.prior(evaluation.prior.name) / task.name, "test")
+    if not len(test):
+        raise SrledgerError(
+            "a task has no test images", where=layout.packs(task.name), mend="give its dataset a test split"
+        )
+    names = params.metrics_of(task)
+    panel = Panel(names, params.block.weights, params.scale)
+    measured = {}
+    started_s = time.monotonic()
+    with (
+        PackWriter(folder / "sr", np.uint8) as saved,
+        Progress(f"evaluate {evaluation.name}", len(test) * len(run["seeds"])) as progress,
+    ):
+        for seed in run["seeds"]:
+            method = load_trained(run_folder, seed, task.scale_factor)
+            measured[seed] = panel.start_seed()
+            for positions in batches_of_one_size(test, settings.batch_size):
+                sr, hr = restore_batch(method, test, positions, row.name, seed, settings)
+                panel.take(sr, hr, measured[seed])
+                for k, image in zip(positions, sr, strict=True):
+                    if seed == run["seeds"][0] and k < settings.saved_images:
+                        saved.add(test.ids[k], image.permute(1, 2, 0).numpy())
+                progress.advance(progress.done + len(positions))
+            panel.finish(measured[seed])
+    seconds = time.monotonic() - started_s
+    image_metrics = [name for name in names if name in panel.metrics and panel.metrics[name][1].of == "image"]
+    columns = {seed: {name: values.images[name] for name in image_metrics} for seed, values in measured.items()}
+    write_rows(folder / "rows.parquet", test.ids, columns)
+    sets = {
+        name: {str(seed): vars(values.sets[name]) for seed, values in measured.items()}
+        for name in names
+        if name in panel.metrics and panel.metrics[name][1].of == "set"
+    }
+    record = {
+        "row": row.name,
+        "task": task.name,
+        "method": row.method,
+        "prior": evaluation.prior.name,
+        "teacher": row.teacher.name if row.teacher else None,
+        "config": row.config.model_dump(mode="json"),
+        "training": row.training.model_dump(mode="json") if run["trained"] else None,
+        "seeds": run["seeds"],
+        "n_test": len(test),
+        "parameters": run["parameters"],
+        "macs": count_macs(load_trained(run_folder, run["seeds"][0], task.scale_factor), test, settings),
+        "image_metrics": image_metrics,
+        "set_metrics": sets,
+        "unavailable": {name: panel.unavailable[name] for name in names if name in panel.unavailable},
+        "failed": None,
+        "metric_info": {name: metric_info(name) for name in names},
+        "data_sha256": data_sha256(layout, evaluation),
+        "code_sha256": code_sha256(layout.root, evaluation),
+        "params_sha256": params_sha256(params, evaluation),
+        "weights_sha256": _joined(run["weights_sha256"]),
+    }
+    write_json(folder / "result.json", record)
+    _note_machine(layout, evaluation, seconds, len(test) * len(run["seeds"]), settings.threads)
+    return record
+
+
+def data_sha256(layout: Layout, evaluation: Evaluation) -> str:
+    """Hash of every image and map that a row's cells rest on: those it learned from and those it was measured on."""
+    indices = []
+    for task, prior in ((evaluation.row.task, evaluation.row.prior), (evaluation.task, evaluation.prior)):
+        indices += sorted(layout.packs(task.name).glob("*.json"))
+        indices += sorted((layout.prior(prior.name) / task.name).glob("*.json"))
+    return sha256_json([sha256_file(path) for path in indices])
+
+
+def _joined(hashes: dict[str, str]) -> str:
+    """One hash for the weights of all seeds; empty for a row without weights."""
+    return sha256_json(hashes) if any(hashes.values()) else ""
+
+
+def _note_machine(layout: Layout, evaluation: Evaluation, seconds: float, images: int, threads: int) -> None:
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    values = {
+        "row": evaluation.name, "stage": "evaluate", "seed": None, "seconds": round(seconds, 2),
+        "peak_memory_mib": round(peak_mib, 1), "images_per_s": round(images / seconds, 2), "threads": threads,
+        "device": "cpu",
+    }  # fmt: skip
+    write_json(layout.machine() / f"{evaluation.name}.evaluate.json", values)

@@ -1,0 +1,84 @@
+"""Where things lie: the folders of one scale, relative to the project's top folder."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from srledger.io import fsync_folder, write_json
+
+INACTIVE = "inactive.json"  # stands alone in the output of a stage that its scale does without
+
+
+class Layout:
+    """Paths of one scale."""
+
+    def __init__(self, scale: str, root: Path | None = None) -> None:
+        self.scale = scale
+        self.root = root or Path()
+
+    def raw(self, dataset: str) -> Path:
+        """Packs and manifest of a dataset, at its own sizes."""
+        return self.root / "data" / self.scale / "raw" / dataset
+
+    def packs(self, task: str) -> Path:
+        """HR and LR packs of a task."""
+        return self.root / "data" / self.scale / "packs" / task
+
+    def prior(self, prior: str) -> Path:
+        """Maps of a prior, one folder per task."""
+        return self.root / "data" / self.scale / "priors" / prior
+
+    def run(self, row: str) -> Path:
+        """Weights and curves of a row."""
+        return self.root / "runs" / self.scale / row
+
+    def result(self, name: str) -> Path:
+        """Per-image rows of a row on its task, or of a transfer."""
+        return self.root / "results" / self.scale / name
+
+    def scratch(self, row: str, seed: int, fingerprint: str) -> Path:
+        """Resume state of one seed, outside every DVC output."""
+        return self.root / "scratch" / self.scale / row / f"seed{seed}" / fingerprint[:16]
+
+    def machine(self) -> Path:
+        """Seconds and memory as they were measured on this machine."""
+        return self.root / "scratch" / self.scale / "machine"
+
+    def report(self) -> Path:
+        """The committed report."""
+        return self.root / "reports" / self.scale
+
+    def private(self) -> Path:
+        """Galleries of restricted pictures, never committed."""
+        return self.root / "private" / self.scale
+
+
+@contextlib.contextmanager
+def fresh_folder(final: Path) -> Iterator[Path]:
+    """A new folder that takes the place of ``final`` only when the block ends well."""
+    part = final.parent / f".{final.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    if final.exists():
+        shutil.rmtree(final)
+    part.replace(final)
+    fsync_folder(final.parent)
+
+
+def write_inactive(final: Path, why: str) -> None:
+    """Leave word that this stage has nothing to do at this scale."""
+    with fresh_folder(final) as folder:
+        write_json(folder / INACTIVE, {"why": why})
+
+
+def is_inactive(folder: Path) -> bool:
+    """Whether a stage left word that it had nothing to do."""
+    return (folder / INACTIVE).exists()

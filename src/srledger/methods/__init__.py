@@ -1,0 +1,82 @@
+"""Methods: each file is one restorer, that is a ``Config``, a network, a loss and ``restore()``."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import nn
+
+from srledger.plugins import PluginConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    Attributes:
+        lr: float ``B x 3 x h x w`` in [0, 1].
+        hr: float ``B x 3 x H x W`` in [0, 1], H = scale factor times h.
+        prior: float ``B x 1 x H x W`` in [0, 1] (the map of the variant's prior).
+        progress: how far training is, in [0, 1).
+        generator: for every draw of this step; a function of variant, seed and step alone.
+    """
+
+    lr: torch.Tensor
+    hr: torch.Tensor
+    prior: torch.Tensor
+    progress: float
+    generator: torch.Generator
+
+
+class Method(nn.Module, abc.ABC):
+    """A restorer. Its ``state_dict`` is what a run saves; a method without parameters is not trained.
+
+    Class attributes:
+        trainable: False for methods that are used as they are (bicubic, published weights).
+        weights: names of the weights-catalogue entries that it loads.
+    """
+
+    trainable: ClassVar[bool] = True
+    weights: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: PluginConfig, scale_factor: int) -> None:
+        super().__init__()
+        self.config = config
+        self.scale_factor = scale_factor
+
+    def load_published(self, files: Mapping[str, Path]) -> None:
+        """Load the files of ``weights`` (catalogue name -> checked file); only for methods that name some."""
+        if files:
+            raise TypeError(f"{type(self).__name__} names weights but does not load them")
+
+    def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Scalar loss terms; ``total`` is minimised, the others are shown in the curves."""
+        raise TypeError(f"{type(self).__name__} is not trained")
+
+    def distill_loss(self, batch: Batch, teacher: Self) -> dict[str, torch.Tensor]:
+        """Loss terms of a student against its frozen teacher, as ``loss`` gives them."""
+        raise TypeError(f"{type(self).__name__} has no distillation")
+
+    @abc.abstractmethod
+    def restore(self, lr: torch.Tensor, prior: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        """The SR images of a batch.
+
+        Args:
+            lr: float ``B x 3 x h x w`` in [0, 1].
+            prior: float ``B x 1 x H x W`` in [0, 1].
+            seeds: one per image; all noise of an image comes from its own seed, so that a result does not
+                depend on the batch it was made in.
+
+        Returns:
+            float ``B x 3 x H x W``, nominally in [0, 1] (the caller clamps and rounds to 8 bits).
+        """
+
+
+def hr_shape(lr: torch.Tensor, scale_factor: int) -> tuple[int, int]:
+    """(H, W) of the SR images of ``lr``."""
+    return lr.shape[-2] * scale_factor, lr.shape[-1] * scale_factor

@@ -1,0 +1,69 @@
+"""Which code, data and parameters a number came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from srledger.config import Evaluation, Params, Row
+from srledger.io import sha256_files, sha256_json
+from srledger.yamlmap import YamlFile
+
+
+def stage_code(root: Path, stage: str, item: Mapping[str, str]) -> list[Path]:
+    """The code files that a stage of dvc.yaml depends on, for one item of its ``foreach``.
+
+    dvc.yaml is the one list of them: what DVC watches is what the ledger hashes.
+    """
+    definition = YamlFile.read(root / "dvc.yaml").values["stages"][stage]
+    files: list[Path] = []
+    for dependency in definition.get("do", definition)["deps"]:
+        path = root / re.sub(r"\$\{(?:item\.)?(\w+)\}", lambda match: item.get(match[1], match[0]), dependency)
+        if not dependency.startswith(("src/", "stages/")):
+            continue
+        files += [path] if path.is_file() else [file for file in path.rglob("*") if _is_code(file)]
+    return files
+
+
+def _is_code(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+
+
+def train_code_sha256(root: Path, row: Row) -> str:
+    """Hash of the code that makes a row's weights."""
+    stage = "distill" if row.kind == "student" else "train"
+    return sha256_files(root, stage_code(root, stage, {"key": row.name, "method": row.method}))
+
+
+def code_sha256(root: Path, evaluation: Evaluation) -> str:
+    """Hash of the code that makes a row's cells: of its train (or distill) stage and its evaluate stage."""
+    row = evaluation.row
+    evaluate = "evaluate" if evaluation.name == row.name and row.kind == "variant" else "evaluate_students"
+    evaluate = evaluate if evaluation.name == row.name else "evaluate_transfers"
+    item = {"key": evaluation.name, "method": row.method}
+    train = stage_code(root, "distill" if row.kind == "student" else "train", {"key": row.name, "method": row.method})
+    return sha256_files(root, {*train, *stage_code(root, evaluate, item)})
+
+
+def params_sha256(params: Params, evaluation: Evaluation) -> str:
+    """Hash of everything in params.yaml that decides a row's cells, resolved."""
+    task = evaluation.task
+    values: dict[str, Any] = {
+        "row": evaluation.row.resolved(),
+        "task": {
+            "name": task.name,
+            "degradation": task.degradation,
+            "config": task.config.model_dump(mode="json"),
+            "scale_factor": task.scale_factor,
+            "hr_size_px": task.hr_size_px,
+            "source": task.dataset.source,
+            "dataset": task.dataset.config.model_dump(mode="json") if task.dataset.config else None,
+        },
+        "prior": evaluation.prior.resolved(),
+        "evaluation": params.evaluation.model_dump(mode="json"),
+        "metrics": params.metrics_of(task),
+        "weights": sorted(params.block.weights),
+    }
+    return sha256_json(values)

@@ -1,0 +1,113 @@
+"""Gather what a report is made from: rows, curves, facts and pictures, into ``reports/<scale>/rows``.
+
+After this the report needs neither data nor weights: a fresh clone renders it again from the committed folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from srledger.config import Evaluation, Params
+from srledger.errors import SrledgerError
+from srledger.evaluation.rows import write_table
+from srledger.io import read_json, write_json
+from srledger.layout import Layout, is_inactive
+from srledger.packs import Pack
+
+
+def drop_removed(params: Params, layout: Layout) -> list[str]:
+    """Delete the runs and results of rows that no longer stand in params.yaml; DVC does not notice them."""
+    dropped = []
+    for folder, known in ((layout.run(""), params.rows), (layout.result(""), params.evaluations)):
+        for path in sorted(folder.glob("*")):
+            if path.is_dir() and path.name not in known:
+                shutil.rmtree(path)
+                dropped.append(path.as_posix())
+    return dropped
+
+
+def collect(params: Params, layout: Layout, folder: Path, *, private: bool = False) -> None:
+    """Fill ``folder`` with rows, curves, ``results.json`` and pictures of every row that runs at this scale.
+
+    Args:
+        private: take pictures of sets that may not be redistributed too (for a local gallery).
+
+    Raises:
+        SrledgerError: a row has no results yet.
+    """
+    records = [
+        (evaluation, _record(layout, evaluation)) for evaluation in params.evaluations.values() if evaluation.active
+    ]
+    for evaluation, record in records:
+        shutil.copyfile(
+            layout.result(evaluation.name) / "rows.parquet", folder / f"{record['row']}__{record['task']}.parquet"
+        )
+    tasks = {
+        evaluation.task.name: read_json(layout.packs(evaluation.task.name) / "task.json") for evaluation, _ in records
+    }
+    summary = {
+        "scale": params.scale,
+        "results": [record for _, record in records],
+        "datasets": {task["dataset"]["name"]: _without(task["dataset"], "name") for task in tasks.values()},
+        "tasks": {
+            name: {
+                "dataset": task["dataset"]["name"],
+                "degradation": task["degradation"],
+                "scale_factor": task["scale_factor"],
+                "hr_size_px": task["hr_size_px"] or "native",
+            }
+            for name, task in tasks.items()
+        },
+    }
+    write_json(folder / "results.json", summary)
+    write_table(folder / "curves.parquet", _curves(layout, (name for name, row in params.rows.items() if row.active)))
+    for name, task in tasks.items():
+        if task["dataset"]["redistributable"] or private:
+            shown = [evaluation for evaluation, _ in records if evaluation.task.name == name]
+            _pictures(layout, name, shown, params.report.figure_images, folder / "pictures" / name)
+
+
+def _record(layout: Layout, evaluation: Evaluation) -> dict[str, Any]:
+    folder = layout.result(evaluation.name)
+    if not (folder / "result.json").exists() or is_inactive(folder):
+        raise SrledgerError("a row has no results", where=folder, expected="result.json", mend="dvc repro")
+    return read_json(folder / "result.json")
+
+
+def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}
+
+
+def _curves(layout: Layout, rows: Iterable[str]) -> pa.Table:
+    columns: dict[str, list[Any]] = {"row": [], "seed": [], "step": [], "name": [], "value": []}
+    for row in rows:
+        for path in sorted(layout.run(row).glob("seed*/curves.csv"), key=lambda path: int(path.parent.name[4:])):
+            with path.open(newline="", encoding="utf-8") as file:
+                for line in csv.DictReader(file):
+                    columns["row"].append(row)
+                    columns["seed"].append(int(path.parent.name[4:]))
+                    columns["step"].append(int(line["step"]))
+                    columns["name"].append(line["name"])
+                    columns["value"].append(float(line["value"]))
+    types = {"row": pa.string(), "seed": pa.int32(), "step": pa.int32(), "name": pa.string(), "value": pa.float32()}
+    return pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
+
+
+def _pictures(layout: Layout, task: str, shown: Sequence[Evaluation], count: int, folder: Path) -> None:
+    """PNG files ``<image id>/{hr,lr,<row>}.png`` of the first test images."""
+    packs = {"hr": Pack(layout.packs(task) / "test_hr"), "lr": Pack(layout.packs(task) / "test_lr")}
+    packs |= {evaluation.row.name: Pack(layout.result(evaluation.name) / "sr") for evaluation in shown}
+    for image_id in packs["hr"].ids[:count]:
+        for name, pack in packs.items():
+            if image_id in pack.ids:
+                path = folder / image_id / f"{name}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.array(pack.by_id(image_id))).save(path, optimize=True)

@@ -1,0 +1,74 @@
+"""Rows in, report out. A pure function of files: no clock, no host, no draw that is not named."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from srledger.errors import SrledgerError
+from srledger.io import write_bytes, write_text
+from srledger.reporting.cells import build_cells, cells_csv
+from srledger.reporting.comparisons import compare_table
+from srledger.reporting.config import ReportConfig
+from srledger.reporting.figures import draw_figures
+from srledger.reporting.html import render_html
+from srledger.reporting.layout import lay_out
+from srledger.reporting.pictures import draw_grid, find_pictures
+from srledger.reporting.published import read_published
+from srledger.reporting.rows import read_rows
+from srledger.reporting.tables import table_files
+from srledger.reporting.views import build_view
+
+
+def render_report(
+    rows_dir: Path, out_dir: Path, config: ReportConfig, published_dir: Path, row_order: list[str]
+) -> None:
+    """Write ``index.html``, ``cells.csv``, ``tables/`` and ``figures/`` below ``out_dir``; remove stale files.
+
+    Args:
+        rows_dir: the committed rows. published_dir: csv files of papers' numbers (may be absent).
+        row_order: order of the rows in tables, as params.yaml lists its variants.
+
+    Raises:
+        SrledgerError: the rows are not whole, or the config names what they do not hold.
+    """
+    rows = read_rows(rows_dir, row_order)
+    tables = lay_out(rows, config)
+    cells = build_cells(rows, tables, read_published(published_dir), config)
+    comparisons = {table.name: compare_table(rows, table, config) for table in tables}
+    views = [build_view(table, cells, comparisons[table.name], config) for table in tables]
+    figures = draw_figures(rows, tables, comparisons, cells, config.alpha)
+    pictures = [
+        picture
+        for task in dict.fromkeys(table.task for table in tables)
+        for picture in find_pictures(rows_dir / "pictures", task, rows.rows_of(task), config.figure_images)
+    ]
+
+    texts = {f"tables/{name}": text for view in views for name, text in table_files(view, config.alpha).items()}
+    files = {name: text.encode("utf-8") for name, text in texts.items()}
+    files |= {f"figures/{name}.svg": svg.encode("utf-8") for name, svg in figures.items()}
+    files |= {f"figures/pictures_{picture.task}_{picture.image_id}.png": draw_grid(picture) for picture in pictures}
+    _remove_stale(out_dir, set(files))
+    for name, data in sorted(files.items()):
+        write_if_new(out_dir / name, data)
+    write_text(out_dir / "cells.csv", cells_csv(cells))
+    write_text(out_dir / "index.html", render_html(rows, views, cells, figures, pictures, config))
+
+
+def write_if_new(path: Path, data: bytes) -> None:
+    """Write atomically, and not at all when the file holds ``data`` already."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == data:
+            return
+    write_bytes(path, data)
+
+
+def _remove_stale(out_dir: Path, wanted: set[str]) -> None:
+    for folder in (out_dir / "tables", out_dir / "figures"):
+        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+            if path.is_dir():
+                raise SrledgerError(
+                    "a folder stands where only the report's files may", where=path, mend=f"rm -r {path}"
+                )
+            if path.relative_to(out_dir).as_posix() not in wanted:
+                path.unlink()

@@ -1,0 +1,37 @@
+"""What every stage script shares: its arguments, its errors, its exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from srledger.errors import SrledgerError
+
+QUIET_TOOLS = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MPLBACKEND": "Agg",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
+}
+
+
+def run(main: Callable[..., str], usage: str = "") -> None:
+    """Call ``main`` with the script's arguments and print the line it returns.
+
+    A user's mistake ends with its message and status 1, Ctrl-C with status 130; neither shows a traceback.
+    """
+    for name, value in QUIET_TOOLS.items():
+        os.environ.setdefault(name, value)
+    arguments = sys.argv[1:]
+    names = usage.split()
+    if len(arguments) != len(names):
+        sys.exit(f"usage: python {sys.argv[0]} {usage}".rstrip())
+    try:
+        print(main(*arguments))
+    except SrledgerError as error:
+        sys.exit(f"srledger: {error}")
+    except KeyboardInterrupt as stop:
+        print(stop or "stopped", file=sys.stderr)
+        sys.exit(130)

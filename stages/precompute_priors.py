@@ -1,0 +1,18 @@
+"""Stage precompute_priors: the maps of one prior, for every task that asks for it."""
+
+from srledger.config import Params
+from srledger.layout import Layout, fresh_folder
+from srledger.prior_maps import precompute_prior
+from srledger.stage import run
+
+
+def main(name: str) -> str:
+    params = Params.load()
+    layout = Layout(params.scale)
+    with fresh_folder(layout.prior(name)) as part:
+        made = precompute_prior(params, params.priors[name], layout, part)
+    return f"precompute_priors {name}: {made} maps"
+
+
+if __name__ == "__main__":
+    run(main, "PRIOR")

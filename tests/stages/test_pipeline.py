@@ -1,0 +1,135 @@
+"""The whole graph on 8 images, with the real DVC: it runs, it is idle the second time, it reruns what changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Workspace
+
+from srledger.yamlmap import YamlFile
+
+
+def stages_run(output: str) -> set[str]:
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage ")}
+
+
+def stages_to_run(workspace: Workspace) -> set[str]:
+    """Names of out-of-date stages, as DVC sees them, without those that wait for another's output."""
+    status = json.loads(workspace.run("dvc", "status", "--json").stdout)
+    changed = set()
+    for stage, reasons in status.items():
+        for reason in reasons:
+            if isinstance(reason, dict) and "changed deps" in reason:
+                changed.add(stage)
+    return changed
+
+
+def copy_of(finished: Workspace, folder: Path) -> Workspace:
+    """The finished workspace, to be changed."""
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    copy = object.__new__(Workspace)
+    copy.folder = folder
+    copy.env = {**finished.env, "PYTHONPATH": str(folder / "src"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    return copy
+
+
+def test_everything_a_reader_needs_is_there(finished: Workspace) -> None:
+    report = finished.folder / "reports" / "smoke"
+    assert (report / "index.html").stat().st_size > 10_000
+    header = (report / "cells.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header == (
+        "table,row,task,metric,value,ci_low,ci_high,n,seeds,unit,published,published_source,"
+        "data_sha256,code_sha256,params_sha256,weights_sha256,status"
+    )
+    assert {path.suffix for path in (report / "tables").iterdir()} == {".md", ".tex", ".csv"}
+    assert (report / "rows" / "landmark_unet__faces_x8.parquet").exists()
+    assert (report / "machine.csv").read_text(encoding="utf-8").startswith("row,stage,seed,seconds")
+    for row in ("bicubic", "landmark_unet", "landmark_unet_student"):
+        assert f",{row},faces_x8,psnr_rgb," in (report / "cells.csv").read_text(encoding="utf-8")
+
+
+def test_the_second_run_runs_nothing(finished: Workspace) -> None:
+    assert stages_run(finished.run("dvc", "repro").stdout) == set()
+
+
+def test_a_copy_in_another_folder_makes_the_same_bytes(finished: Workspace, workspace: Workspace) -> None:
+    workspace.run("dvc", "repro")
+    names = ("index.html", "cells.csv", "tables", "figures", "rows")
+    wanted = {path: data for path, data in finished.files("reports/smoke").items() if path.split("/")[2] in names}
+    made = {path: data for path, data in workspace.files("reports/smoke").items() if path.split("/")[2] in names}
+    assert made.keys() == wanted.keys()
+    assert [path for path in wanted if wanted[path] != made[path]] == []
+
+
+def test_the_report_renders_again_from_committed_rows_alone(finished: Workspace, workspace: Workspace) -> None:
+    shutil.copytree(finished.folder / "reports", workspace.folder / "reports")
+    assert not (workspace.folder / "data").exists()
+    workspace.run("srledger", "report", "--scale", "smoke", "--check")
+    workspace.edit("reports/smoke/cells.csv", ",ok\n", ",OK\n")
+    failed = workspace.run("srledger", "report", "--scale", "smoke", "--check", check=False)
+    assert failed.returncode != 0 and "cells.csv" in failed.stdout + failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("src/srledger/reporting/html.py", {"report"}),
+        ("src/srledger/methods/rrdb.py", {"train@rrdb", "train@rrdb_photos", "evaluate@rrdb", "evaluate@rrdb_photos"}),
+        ("src/srledger/cli.py", set()),
+        ("src/srledger/tracking.py", {"machine"}),
+        ("src/srledger/degradations/bicubic.py", {"degrade@faces_x8", "degrade@photos_x4"}),
+    ],
+)
+def test_a_change_reruns_only_what_depends_on_it(
+    finished: Workspace, tmp_path: Path, file: str, stages: set[str]
+) -> None:
+    copy = copy_of(finished, tmp_path / "copy")
+    path = copy.folder / file
+    path.write_text(path.read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
+    assert stages_to_run(copy) == stages
+
+
+def test_the_hashed_code_is_the_code_that_dvc_watches(finished: Workspace) -> None:
+    from srledger.provenance import stage_code
+
+    lock = YamlFile.read(finished.folder / "dvc.lock").values["stages"]["train@landmark_unet"]["deps"]
+    watched = {dep["path"] for dep in lock if dep["path"].startswith(("src/", "stages/"))}
+    item = {"key": "landmark_unet", "method": "landmark_unet"}
+    hashed = {
+        path.relative_to(finished.folder).as_posix() for path in stage_code(finished.folder, "train", item)
+    }
+    assert all(any(file == dep or file.startswith(dep + "/") for dep in watched) for file in hashed)
+    assert all(any(file == dep or file.startswith(dep + "/") for file in hashed) for dep in watched)
+
+
+def test_a_method_and_a_metric_are_one_file_and_one_entry_each(finished: Workspace, tmp_path: Path) -> None:
+    copy = copy_of(finished, tmp_path / "copy")
+    source = copy.folder / "src" / "srledger"
+    bicubic = (source / "methods" / "bicubic.py").read_text(encoding="utf-8")
+    (source / "methods" / "darker.py").write_text(
+        bicubic.replace("class Bicubic", "class Darker").replace("permute(0, 3, 1, 2)", "permute(0, 3, 1, 2) * 0.9"),
+        encoding="utf-8",
+    )
+    psnr = (source / "metrics" / "psnr_rgb.py").read_text(encoding="utf-8")
+    (source / "metrics" / "psnr_again.py").write_text(psnr, encoding="utf-8")
+    params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
+    copy.edit("params.yaml", "\nvariants:\n", "\nvariants:\n  darker: { method: darker, task: faces_x8, prior: uniform }\n")
+    copy.edit("params.yaml", "\n  - psnr_rgb\n", "\n  - psnr_rgb\n  - psnr_again\n")
+    copy.edit("params.yaml", "rows: [bicubic,", "rows: [darker, bicubic,")
+    contract = copy.run("python", "-m", "pytest", "-q", "-k", "darker or psnr_again", str(Path(__file__).parents[1] / "contract"))
+    assert " passed" in contract.stdout
+    copy.run("dvc", "repro")
+    cells = (copy.folder / "reports" / "smoke" / "cells.csv").read_text(encoding="utf-8")
+    assert ",darker,faces_x8,psnr_again," in cells and ",bicubic,faces_x8,psnr_again," in cells
+
+    (source / "methods" / "darker.py").unlink()
+    (source / "metrics" / "psnr_again.py").unlink()
+    (copy.folder / "params.yaml").write_text(params, encoding="utf-8")
+    copy.run("dvc", "repro")
+    report = copy.files("reports/smoke")
+    assert all(b"darker" not in data and b"psnr_again" not in data for data in report.values())
+    assert not (copy.folder / "results" / "smoke" / "darker").exists()
+    assert report["reports/smoke/cells.csv"] == (finished.folder / "reports/smoke/cells.csv").read_bytes()
