@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .venv-bootstrap/bin/uv
 STAMP := $(VENV)/.installed
+# Clones share what DVC has made; SRLEDGER_CACHE names another place.
+CACHE := $(or $(SRLEDGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srledger)
 ACTIVATE := . $(BIN)/activate &&
 
 .PHONY: help env repro test check test-deps weights celeba smoke lock clean
@@ -23,6 +25,7 @@ $(STAMP): requirements.lock pyproject.toml .venv-bootstrap/.installed
 	test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/dvc cache dir --quiet --local "$(CACHE)/dvc"
 	@touch $@
 
 repro: env  ## everything that is out of date, then the report (dvc repro)

@@ -27,7 +27,9 @@ class Workspace:
             else:
                 shutil.copyfile(source, folder / name)
         params = folder / "params.yaml"
-        params.write_text(re.sub(r"(?m)^scale: \w+", "scale: smoke", params.read_text(encoding="utf-8")), encoding="utf-8")
+        params.write_text(
+            re.sub(r"(?m)^scale: \w+", "scale: smoke", params.read_text(encoding="utf-8")), encoding="utf-8"
+        )
         self.env = {
             **os.environ,
             "PYTHONPATH": str(folder / "src"),

@@ -59,7 +59,7 @@ def report(
             mend=f"set scale: {params.scale} in params.yaml, then dvc repro",
         )
     if check:
-        from srledger.reporting.check import check_report
+        from srledger.reporting.verify import check_report
 
         typer.echo(check_report(params, layout))
         return

@@ -11,116 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
-
+from srledger.entries import SCALES, ParamsFile, StudentEntry, TaskScale, VariantEntry
 from srledger.errors import SrledgerError, nearest_name, unknown_name
 from srledger.evaluation.config import EvaluationConfig
 from srledger.plugins import PluginConfig, plugin_config, plugin_names
 from srledger.reporting.config import ReportConfig
 from srledger.training.config import TrainingConfig
 from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
-
-SCALES = ("smoke", "quick", "celeba_cpu", "celeba_gpu", "paper")
-
-
-class DatasetScale(PluginConfig):
-    """A dataset at one scale."""
-
-    source: str
-    config: dict[str, Any] = Field(default_factory=dict)
-
-
-class DatasetEntry(PluginConfig):
-    """A dataset's entry under ``datasets``."""
-
-    description: str
-
-
-class TaskScale(PluginConfig):
-    """A task at one scale."""
-
-    hr_size_px: int | None = Field(
-        default=None, ge=8, description="HR images are reduced to this square; null: as they are"
-    )
-
-
-class TaskEntry(PluginConfig):
-    """A task's entry under ``tasks``."""
-
-    dataset: str
-    degradation: str
-    scale_factor: int = Field(ge=1)
-    config: dict[str, Any] = Field(default_factory=dict, description="of the degradation")
-    metrics: tuple[str, ...] = Field(default=(), description="beside the metrics of every task")
-
-
-class PriorEntry(PluginConfig):
-    """A prior's entry under ``priors``."""
-
-    prior: str | None = Field(default=None, description="the plug-in; null: the entry's own name")
-    tasks: tuple[str, ...] | Literal["all"] = "all"
-    config: dict[str, Any] = Field(default_factory=dict)
-
-
-class Overrides(PluginConfig):
-    """What a row changes at one scale."""
-
-    config: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-
-
-class VariantEntry(PluginConfig):
-    """A row's entry under ``variants``."""
-
-    method: str
-    task: str
-    prior: str
-    config: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-    at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
-
-
-class StudentEntry(VariantEntry):
-    """A row's entry under ``students``."""
-
-    teacher: str
-
-
-class TransferEntry(PluginConfig):
-    """A trained row measured on a task that it was not trained on."""
-
-    row: str
-    task: str
-    prior: str
-
-
-class ScaleEntry(PluginConfig):
-    """A scale's block of sizes. Every key must be there: the stages of dvc.yaml depend on each by name."""
-
-    description: str
-    rows: tuple[str, ...] | Literal["all"] = Field(description="the rows that run at this scale")
-    datasets: dict[str, DatasetScale | None]
-    tasks: dict[str, TaskScale]
-    training: dict[str, Any]
-    evaluation: dict[str, Any]
-    weights: tuple[str, ...] = Field(description="weights-catalogue entries that numbers may use")
-
-
-class ParamsFile(PluginConfig):
-    """The shape of params.yaml."""
-
-    scale: Literal["smoke", "quick", "celeba_cpu", "celeba_gpu", "paper"]
-    datasets: dict[str, DatasetEntry]
-    tasks: dict[str, TaskEntry]
-    priors: dict[str, PriorEntry]
-    variants: dict[str, VariantEntry]
-    students: dict[str, StudentEntry]
-    transfers: dict[str, TransferEntry]
-    metrics: tuple[str, ...]
-    training: dict[str, Any]
-    evaluation: dict[str, Any]
-    report: dict[str, Any]
-    scales: dict[str, ScaleEntry]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,9 +164,10 @@ class Params:
             for name in entries.datasets:
                 if name not in block.datasets:
                     raise SrledgerError(
-                        f"scale '{scale}' says nothing of dataset '{name}'", where=self.file.place(("scales", scale, "datasets")),
+                        f"scale '{scale}' says nothing of dataset '{name}'",
+                        where=self.file.place(("scales", scale, "datasets")),
                         expected=f"an entry '{name}' (null: this scale does without it)",
-                    )  # fmt: skip
+                    )
             for name in block.datasets:
                 self._must_be("dataset", name, entries.datasets, "scales", scale, "datasets", name)
             for name in block.tasks:
@@ -288,9 +186,12 @@ class Params:
         plugin = name.rpartition("_crop")[0] if name.rpartition("_crop")[2].isdigit() else name
         if plugin not in plugins:
             raise SrledgerError(
-                f"unknown metric '{name}'", where=self.file.place(keys), found=name,
-                expected="one of " + ", ".join(plugins) + ", each also with _crop<px>", nearest=nearest_name(plugin, plugins),
-            )  # fmt: skip
+                f"unknown metric '{name}'",
+                where=self.file.place(keys),
+                found=name,
+                expected="one of " + ", ".join(plugins) + ", each also with _crop<px>",
+                nearest=nearest_name(plugin, plugins),
+            )
 
     def _dataset(self, name: str) -> Dataset:
         entry = self.block.datasets[name]
@@ -309,9 +210,11 @@ class Params:
         size = self.block.tasks.get(name, TaskScale()).hr_size_px
         if size is not None and size % entry.scale_factor:
             raise SrledgerError(
-                "the scale factor does not divide the HR size", where=self.file.place(("scales", self.scale, "tasks", name)),
-                found=f"hr_size_px {size}, scale_factor {entry.scale_factor}", expected=f"a multiple of {entry.scale_factor}",
-            )  # fmt: skip
+                "the scale factor does not divide the HR size",
+                where=self.file.place(("scales", self.scale, "tasks", name)),
+                found=f"hr_size_px {size}, scale_factor {entry.scale_factor}",
+                expected=f"a multiple of {entry.scale_factor}",
+            )
         config = self._layered(plugin_config("degradations", entry.degradation), ("tasks", name, "config"))
         dataset = self.datasets[entry.dataset]
         return Task(name, dataset, entry.degradation, config, entry.scale_factor, size, entry.metrics)
@@ -352,7 +255,8 @@ class Params:
         if crop is not None and crop % task.scale_factor:
             raise SrledgerError(
                 "the scale factor does not divide the crop", where=self.file.place((*here, "training")),
-                found=f"crop_px {crop}, scale_factor {task.scale_factor}", expected=f"a multiple of {task.scale_factor}",
+                found=f"crop_px {crop}, scale_factor {task.scale_factor}",
+                expected=f"a multiple of {task.scale_factor}",
             )  # fmt: skip
         teacher = self._teacher(name, entry, training) if isinstance(entry, StudentEntry) else None
         active = task.active and (self.block.rows == "all" or name in self.block.rows)

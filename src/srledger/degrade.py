@@ -11,7 +11,7 @@ from srledger.config import Task
 from srledger.data import SPLITS
 from srledger.datasets import dataset_record, open_pack, read_manifest
 from srledger.degradations import Degradation
-from srledger.errors import SrledgerError
+from srledger.errors import SrledgerError, errors_of
 from srledger.imresize import imresize
 from srledger.io import write_json
 from srledger.packs import PackWriter
@@ -43,7 +43,9 @@ def degrade_task(task: Task, raw: Path, folder: Path) -> dict[str, Any]:
                     row = manifest[image_id]
                     hr, landmarks = fit_hr(np.asarray(pixels), row.landmarks, task, image_id)
                     rng = numpy_generator("degradation", task.degradation, image_id, DEGRADATION_SEED)
-                    lr, drawn = degradation.degrade(hr, rng, given.by_id(image_id) if given else None)
+                    given_lr = np.asarray(given.by_id(image_id)) if given else None
+                    with errors_of(f"task {task.name}, image {image_id}"):
+                        lr, drawn = degradation.degrade(hr, rng, given_lr)
                     hrs.add(image_id, hr)
                     lrs.add(image_id, lr)
                     points = None if landmarks is None else [[round(float(v), 4) for v in p] for p in landmarks]
@@ -85,9 +87,12 @@ def fit_hr(
         return pixels[:cut_height, :cut_width], landmarks
     if height != width or height < size:
         raise SrledgerError(
-            "an HR image does not fit its task", where=f"task {task.name}, image {image_id}", found=f"{width}x{height} px",
-            expected=f"a square of at least {size} px", mend=f"lower hr_size_px of {task.name}, or cut the images first",
-        )  # fmt: skip
+            "an HR image does not fit its task",
+            where=f"task {task.name}, image {image_id}",
+            found=f"{width}x{height} px",
+            expected=f"a square of at least {size} px",
+            mend=f"lower hr_size_px of {task.name}, or cut the images first",
+        )
     if height == size:
         return pixels, landmarks
     moved = None if landmarks is None else (landmarks + 0.5) * (size / height) - 0.5

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class SrledgerError(Exception):
@@ -38,6 +39,15 @@ class SrledgerError(Exception):
         lines = [self.problem]
         lines += [f"  {key + ':':<10}{value}" for key, value in self.facts.items()]
         return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def errors_of(where: str) -> Iterator[None]:
+    """Say ``where`` in errors of the block that don't say it themselves."""
+    try:
+        yield
+    except SrledgerError as error:
+        raise SrledgerError(error.problem, **{"where": where, **error.facts}) from error
 
 
 def nearest_name(name: str, allowed: Iterable[str]) -> str | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from srledger.config import Evaluation, Params, Row
-from srledger.io import sha256_files, sha256_json
+from srledger.io import sha256_file, sha256_files, sha256_json
+from srledger.layout import Layout
 from srledger.yamlmap import YamlFile
 
 
@@ -67,3 +68,17 @@ def params_sha256(params: Params, evaluation: Evaluation) -> str:
         "weights": sorted(params.block.weights),
     }
     return sha256_json(values)
+
+
+def data_sha256(layout: Layout, evaluation: Evaluation) -> str:
+    """Hash of every image and map that a row's cells rest on: those it learned from and those it was measured on."""
+    indices = []
+    for task, prior in ((evaluation.row.task, evaluation.row.prior), (evaluation.task, evaluation.prior)):
+        indices += sorted(layout.packs(task.name).glob("*.json"))
+        indices += sorted((layout.prior(prior.name) / task.name).glob("*.json"))
+    return sha256_json([sha256_file(path) for path in indices])
+
+
+def weights_sha256(of_seeds: Mapping[str, str]) -> str:
+    """One hash for the weights of all seeds; empty for a row without weights."""
+    return sha256_json(dict(of_seeds)) if any(of_seeds.values()) else ""

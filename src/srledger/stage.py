@@ -14,6 +14,7 @@ QUIET_TOOLS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MPLBACKEND": "Agg",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait do not spin: stages side by side share the cores
 }
 
 

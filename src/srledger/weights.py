@@ -168,7 +168,7 @@ def _fetch_one(name: str, entries: Mapping[str, Entry] | None, timeout_s: float)
         except requests.RequestException as error:
             return Resolved(None, f"weights '{name}' could not be downloaded ({type(error).__name__})")
         _check(name, entry, part, came_from=entry.url)
-        os.replace(part, target)
+        Path(part).replace(target)
     return Resolved(target)
 
 

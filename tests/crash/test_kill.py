@@ -22,7 +22,9 @@ def trainers(folder: Path) -> list[int]:
             continue
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0")
-            if any(part in (b"stages/train.py", b"stages/distill.py") for part in command) and command[0].endswith(b"python"):
+            if any(part in (b"stages/train.py", b"stages/distill.py") for part in command) and command[0].endswith(
+                b"python"
+            ):
                 if Path(os.readlink(entry / "cwd")) == folder:
                     found.append(int(entry.name))
         except OSError:

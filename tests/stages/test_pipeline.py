@@ -32,7 +32,11 @@ def copy_of(finished: Workspace, folder: Path) -> Workspace:
     shutil.copytree(finished.folder, folder, symlinks=True)
     copy = object.__new__(Workspace)
     copy.folder = folder
-    copy.env = {**finished.env, "PYTHONPATH": str(folder / "src"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    copy.env = {
+        **finished.env,
+        "PYTHONPATH": str(folder / "src"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    }
     return copy
 
 
@@ -98,9 +102,7 @@ def test_the_hashed_code_is_the_code_that_dvc_watches(finished: Workspace) -> No
     lock = YamlFile.read(finished.folder / "dvc.lock").values["stages"]["train@landmark_unet"]["deps"]
     watched = {dep["path"] for dep in lock if dep["path"].startswith(("src/", "stages/"))}
     item = {"key": "landmark_unet", "method": "landmark_unet"}
-    hashed = {
-        path.relative_to(finished.folder).as_posix() for path in stage_code(finished.folder, "train", item)
-    }
+    hashed = {path.relative_to(finished.folder).as_posix() for path in stage_code(finished.folder, "train", item)}
     assert all(any(file == dep or file.startswith(dep + "/") for dep in watched) for file in hashed)
     assert all(any(file == dep or file.startswith(dep + "/") for file in hashed) for dep in watched)
 
@@ -116,10 +118,14 @@ def test_a_method_and_a_metric_are_one_file_and_one_entry_each(finished: Workspa
     psnr = (source / "metrics" / "psnr_rgb.py").read_text(encoding="utf-8")
     (source / "metrics" / "psnr_again.py").write_text(psnr, encoding="utf-8")
     params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
-    copy.edit("params.yaml", "\nvariants:\n", "\nvariants:\n  darker: { method: darker, task: faces_x8, prior: uniform }\n")
+    copy.edit(
+        "params.yaml", "\nvariants:\n", "\nvariants:\n  darker: { method: darker, task: faces_x8, prior: uniform }\n"
+    )
     copy.edit("params.yaml", "\n  - psnr_rgb\n", "\n  - psnr_rgb\n  - psnr_again\n")
     copy.edit("params.yaml", "rows: [bicubic,", "rows: [darker, bicubic,")
-    contract = copy.run("python", "-m", "pytest", "-q", "-k", "darker or psnr_again", str(Path(__file__).parents[1] / "contract"))
+    contract = copy.run(
+        "python", "-m", "pytest", "-q", "-k", "darker or psnr_again", str(Path(__file__).parents[1] / "contract")
+    )
     assert " passed" in contract.stdout
     copy.run("dvc", "repro")
     cells = (copy.folder / "reports" / "smoke" / "cells.csv").read_text(encoding="utf-8")

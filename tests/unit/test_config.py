@@ -44,7 +44,10 @@ def test_the_paper_scale_is_the_published_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (("  batch_size: 16\n", "  batchsize: 16\n"), ["unknown key 'batchsize'", "params.yaml:", "nearest:  batch_size"]),
+        (
+            ("  batch_size: 16\n", "  batchsize: 16\n"),
+            ["unknown key 'batchsize'", "params.yaml:", "nearest:  batch_size"],
+        ),
         (("  threads: 2\n", '  threads: "2"\n'), ["threads", "training.threads", "'2'"]),
         (("  seeds: [0, 1]", "  seeds: [1, 1]"), ["seeds must be unique"]),
         (("{ method: bicubic, task: faces_x8,", "{ method: bicubik, task: faces_x8,"), ["nearest:  bicubic"]),

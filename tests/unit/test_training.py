@@ -17,7 +17,8 @@ from srledger.training import loop
 from srledger.training.batches import Examples, draw_batch, positions_of_step
 from srledger.training.checkpoint import CheckpointStore, load_weights, save_tensors
 from srledger.training.config import TrainingConfig
-from srledger.training.loop import Job, learning_rate_at, prepare_torch, train_seed
+from srledger.training.determinism import prepare_torch
+from srledger.training.loop import Job, learning_rate_at, train_seed
 
 SETTINGS = TrainingConfig(
     steps=12, batch_size=3, threads=1, log_every_steps=5, checkpoint_every_steps=4, validate_every_steps=6
@@ -40,7 +41,7 @@ def examples(tmp_path: Path) -> Examples:
 
 
 def job(examples: Examples, settings: TrainingConfig = SETTINGS) -> Job:
-    prepare_torch(settings)
+    prepare_torch(settings.threads, settings.device)
     torch.manual_seed(0)
     method = LandmarkUnet(Config(width=4, up_widths=(4, 4), refine_blocks=1), 4)
     return Job("row", method, None, settings, examples, examples)
@@ -95,7 +96,9 @@ def test_resume_walks_back_over_torn_checkpoints(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(examples: Examples, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"learning_rate": 1e30, "gradient_clip_norm": None, "checkpoint_every_steps": 1})
+    settings = SETTINGS.model_copy(
+        update={"learning_rate": 1e30, "gradient_clip_norm": None, "checkpoint_every_steps": 1}
+    )
     with pytest.raises(SrledgerError, match="no longer a number"):
         train_seed(job(examples, settings), 0, tmp_path)
     assert list(tmp_path.glob("step_*.json")) and not (tmp_path / "finished.json").exists()
@@ -144,7 +147,9 @@ def test_a_crop_is_the_same_place_of_lr_and_hr(tmp_path: Path) -> None:
         prior.add("a", np.ones((1, 1, 1), np.float16))
     settings = SETTINGS.model_copy(update={"crop_px": 8, "batch_size": 2})
     for step in range(4):
-        lr_crop, hr_crop, prior_crop = draw_batch(Examples(tmp_path / "t", tmp_path / "p", "train"), settings, 2, "r", 0, step)
+        lr_crop, hr_crop, prior_crop = draw_batch(
+            Examples(tmp_path / "t", tmp_path / "p", "train"), settings, 2, "r", 0, step
+        )
         assert hr_crop.shape == (2, 3, 8, 8) and prior_crop.shape == (2, 1, 8, 8)
         assert torch.equal(hr_crop[..., ::2, ::2], lr_crop)
 

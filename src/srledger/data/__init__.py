@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 
@@ -40,8 +39,8 @@ class SourceImage:
 class Source(abc.ABC):
     """Where images come from. ``Source(config).images()`` yields them in a fixed order."""
 
-    licence: ClassVar[str]
-    redistributable: ClassVar[bool]  # may pictures made from it stand in a committed report?
+    licence: str
+    redistributable: bool  # may pictures made from it stand in a committed report?
 
     def __init__(self, config: PluginConfig) -> None:
         self.config = config

@@ -68,8 +68,8 @@ class Folder(Source):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         # A folder's licence is its owner's to state, so here these belong to the instance, not to the class.
-        self.licence = config.licence  # type: ignore[misc]
-        self.redistributable = config.redistributable  # type: ignore[misc]
+        self.licence = config.licence
+        self.redistributable = config.redistributable
         self.root, self.path = _locate(config)
         self._sums = _read_sums(self.root, config.sha256sums_sha256) if config.sha256sums_sha256 else None
         self._files = {split: self._list(split, config.splits[split]) for split in SPLITS if split in config.splits}

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from srledger.config import Evaluation, Params
 from srledger.errors import SrledgerError
 from srledger.evaluation.complexity import count_macs
+from srledger.evaluation.config import EvaluationConfig
 from srledger.evaluation.measure import Panel, metric_info
 from srledger.evaluation.restore import batches_of_one_size, restore_batch
 from srledger.evaluation.rows import write_rows
-from srledger.io import read_json, sha256_file, sha256_json, write_json
+from srledger.io import read_json, write_json
 from srledger.layout import Layout
 from srledger.packs import PackWriter
 from srledger.progress import Progress
-from srledger.provenance import code_sha256, params_sha256
+from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
 from srledger.training.batches import Examples
+from srledger.training.determinism import prepare_torch
 from srledger.training.run import load_trained
 
 
@@ -32,8 +33,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
     leaves its reason in ``result.json`` in place of numbers.
     """
     settings, task, row = params.evaluation, evaluation.task, evaluation.row
-    torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True, warn_only=settings.device == "cuda")
+    prepare_torch(settings.threads, settings.device)
     run_folder = layout.run(row.name)
     run = read_json(run_folder / "run.json")
     test = Examples(layout.packs(task.name), layout.prior(evaluation.prior.name) / task.name, "test")
@@ -50,7 +50,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         Progress(f"evaluate {evaluation.name}", len(test) * len(run["seeds"])) as progress,
     ):
         for seed in run["seeds"]:
-            method = load_trained(run_folder, seed, task.scale_factor)
+            method = load_trained(run_folder, seed, task.scale_factor).to(settings.device)
             measured[seed] = panel.start_seed()
             for positions in batches_of_one_size(test, settings.batch_size):
                 sr, hr = restore_batch(method, test, positions, row.name, seed, settings)
@@ -80,7 +80,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         "seeds": run["seeds"],
         "n_test": len(test),
         "parameters": run["parameters"],
-        "macs": count_macs(load_trained(run_folder, run["seeds"][0], task.scale_factor), test, settings),
+        "macs": count_macs(method, test, settings),
         "image_metrics": image_metrics,
         "set_metrics": sets,
         "unavailable": {name: panel.unavailable[name] for name in names if name in panel.unavailable},
@@ -89,32 +89,24 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         "data_sha256": data_sha256(layout, evaluation),
         "code_sha256": code_sha256(layout.root, evaluation),
         "params_sha256": params_sha256(params, evaluation),
-        "weights_sha256": _joined(run["weights_sha256"]),
+        "weights_sha256": weights_sha256(run["weights_sha256"]),
     }
     write_json(folder / "result.json", record)
-    _note_machine(layout, evaluation, seconds, len(test) * len(run["seeds"]), settings.threads)
+    _note_machine(layout, evaluation, seconds, len(test) * len(run["seeds"]), settings)
     return record
 
 
-def data_sha256(layout: Layout, evaluation: Evaluation) -> str:
-    """Hash of every image and map that a row's cells rest on: those it learned from and those it was measured on."""
-    indices = []
-    for task, prior in ((evaluation.row.task, evaluation.row.prior), (evaluation.task, evaluation.prior)):
-        indices += sorted(layout.packs(task.name).glob("*.json"))
-        indices += sorted((layout.prior(prior.name) / task.name).glob("*.json"))
-    return sha256_json([sha256_file(path) for path in indices])
-
-
-def _joined(hashes: dict[str, str]) -> str:
-    """One hash for the weights of all seeds; empty for a row without weights."""
-    return sha256_json(hashes) if any(hashes.values()) else ""
-
-
-def _note_machine(layout: Layout, evaluation: Evaluation, seconds: float, images: int, threads: int) -> None:
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _note_machine(
+    layout: Layout, evaluation: Evaluation, seconds: float, images: int, settings: EvaluationConfig
+) -> None:
     values = {
-        "row": evaluation.name, "stage": "evaluate", "seed": None, "seconds": round(seconds, 2),
-        "peak_memory_mib": round(peak_mib, 1), "images_per_s": round(images / seconds, 2), "threads": threads,
-        "device": "cpu",
-    }  # fmt: skip
+        "row": evaluation.name,
+        "stage": "evaluate",
+        "seed": None,
+        "seconds": round(seconds, 2),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "images_per_s": round(images / seconds, 2),
+        "threads": settings.threads,
+        "device": settings.device,
+    }
     write_json(layout.machine() / f"{evaluation.name}.evaluate.json", values)

@@ -29,7 +29,8 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": LINE, "xtick.color": INK, "ytick.color": INK,
     "axes.titlesize": 9, "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
-    "grid.color": LINE, "grid.linewidth": 0.6, "axes.grid": True, "axes.axisbelow": True, "legend.frameon": False, "path.simplify": False,
+    "grid.color": LINE, "grid.linewidth": 0.6, "axes.grid": True, "axes.axisbelow": True, "legend.frameon": False,
+    "path.simplify": False,
 }  # fmt: skip
 COLUMNS = 4
 PANEL_WIDTH_IN, RIGHT_IN, TOP_IN, BOTTOM_IN, GAP_IN = 2.15, 0.2, 0.35, 0.55, 0.65

@@ -51,17 +51,6 @@ class Trained:
     curves: list[Curve]
 
 
-def prepare_torch(config: TrainingConfig) -> None:
-    """Set what the bits of a result depend on: threads and deterministic algorithms."""
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True, warn_only=config.device == "cuda")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise SrledgerError(
-            "no GPU is visible", where="params.yaml: training.device", found="cuda, and no CUDA device",
-            expected="a CUDA device", mend="set training.device: cpu, or run on a GPU machine",
-        )  # fmt: skip
-
-
 def learning_rate_at(config: TrainingConfig, step: int) -> float:
     """Learning rate of step ``step`` (from 0): linear warm-up, then constant or half a cosine down to zero."""
     if step < config.warmup_steps:

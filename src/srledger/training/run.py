@@ -21,7 +21,8 @@ from srledger.seeds import seed_for
 from srledger.training.batches import Examples
 from srledger.training.checkpoint import load_weights, save_tensors
 from srledger.training.config import TrainingConfig
-from srledger.training.loop import Curve, Job, prepare_torch, train_seed
+from srledger.training.determinism import prepare_torch
+from srledger.training.loop import Curve, Job, train_seed
 
 Resolved = Mapping[str, Any]
 
@@ -62,7 +63,7 @@ def train_row(row: str, resolved: Resolved, layout: Layout, folder: Path, code_s
         code_sha256: of the code that trains; part of the fingerprint.
     """
     config = TrainingConfig.model_validate_json(canonical_json(resolved["training"]))
-    prepare_torch(config)
+    prepare_torch(config.threads, config.device)
     method_class = plugin_class("methods", resolved["method"])
     record: dict[str, Any] = {
         "row": row,

@@ -1,0 +1,111 @@
+"""The shape of params.yaml: what may stand under each key. ``config`` makes settings of one scale from it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from srledger.plugins import PluginConfig
+
+SCALES = ("smoke", "quick", "celeba_cpu", "celeba_gpu", "paper")
+
+
+class DatasetScale(PluginConfig):
+    """A dataset at one scale."""
+
+    source: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class DatasetEntry(PluginConfig):
+    """A dataset's entry under ``datasets``."""
+
+    description: str
+
+
+class TaskScale(PluginConfig):
+    """A task at one scale."""
+
+    hr_size_px: int | None = Field(
+        default=None, ge=8, description="HR images are reduced to this square; null: as they are"
+    )
+
+
+class TaskEntry(PluginConfig):
+    """A task's entry under ``tasks``."""
+
+    dataset: str
+    degradation: str
+    scale_factor: int = Field(ge=1)
+    config: dict[str, Any] = Field(default_factory=dict, description="of the degradation")
+    metrics: tuple[str, ...] = Field(default=(), description="beside the metrics of every task")
+
+
+class PriorEntry(PluginConfig):
+    """A prior's entry under ``priors``."""
+
+    prior: str | None = Field(default=None, description="the plug-in; null: the entry's own name")
+    tasks: tuple[str, ...] | Literal["all"] = "all"
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class Overrides(PluginConfig):
+    """What a row changes at one scale."""
+
+    config: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class VariantEntry(PluginConfig):
+    """A row's entry under ``variants``."""
+
+    method: str
+    task: str
+    prior: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
+
+
+class StudentEntry(VariantEntry):
+    """A row's entry under ``students``."""
+
+    teacher: str
+
+
+class TransferEntry(PluginConfig):
+    """A trained row measured on a task that it was not trained on."""
+
+    row: str
+    task: str
+    prior: str
+
+
+class ScaleEntry(PluginConfig):
+    """A scale's block of sizes. Every key must be there: the stages of dvc.yaml depend on each by name."""
+
+    description: str
+    rows: tuple[str, ...] | Literal["all"] = Field(description="the rows that run at this scale")
+    datasets: dict[str, DatasetScale | None]
+    tasks: dict[str, TaskScale]
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+    weights: tuple[str, ...] = Field(description="weights-catalogue entries that numbers may use")
+
+
+class ParamsFile(PluginConfig):
+    """The shape of params.yaml."""
+
+    scale: Literal["smoke", "quick", "celeba_cpu", "celeba_gpu", "paper"]
+    datasets: dict[str, DatasetEntry]
+    tasks: dict[str, TaskEntry]
+    priors: dict[str, PriorEntry]
+    variants: dict[str, VariantEntry]
+    students: dict[str, StudentEntry]
+    transfers: dict[str, TransferEntry]
+    metrics: tuple[str, ...]
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+    report: dict[str, Any]
+    scales: dict[str, ScaleEntry]

@@ -1,0 +1,78 @@
+"""`srledger report --check`: is a committed report what its rows give, and do its rows belong to this tree?"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from srledger.config import Evaluation, Params
+from srledger.errors import SrledgerError
+from srledger.io import read_json
+from srledger.layout import Layout
+from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
+from srledger.reporting.check import compare_report
+from srledger.reporting.stage import render
+
+CODE_MUST_MATCH = ("smoke", "quick")  # the longer scales take hours: there, moved code is a warning
+SHOWN = 20
+
+
+def check_report(params: Params, layout: Layout) -> str:
+    """Re-render a report beside the committed one and compare; returns a line (with warnings) when all is well.
+
+    Raises:
+        SrledgerError: bytes differ, or a cell is stale; the message lists the cells and why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        render(params, Path(folder), layout.report() / "rows", layout.root)
+        differences = [str(difference) for difference in compare_report(Path(folder), layout.report())]
+    recorded = read_json(layout.report() / "rows" / "results.json")["results"]
+    stale, warnings = staleness(params, layout, recorded)
+    problems = differences + stale
+    if problems:
+        listed = "\n    ".join(problems[:SHOWN] + (["..."] if len(problems) > SHOWN else []))
+        raise SrledgerError(
+            f"the report of scale {params.scale} is not what this tree makes: {len(problems)} findings",
+            where=layout.report(),
+            found="\n    " + listed,
+            mend=f"srledger repro -s {params.scale}, or `srledger report -s {params.scale}` if only its look changed",
+        )
+    lines = [f"report {params.scale}: {len(recorded)} rows re-rendered, equal to what is committed", *warnings]
+    return "\n".join(lines)
+
+
+def staleness(params: Params, layout: Layout, recorded: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """(stale, warnings): which recorded rows no longer belong to this tree's params, code, data and weights.
+
+    Data and weights are compared where they are at hand; params and code always.
+    """
+    by_key = {(record["row"], record["task"]): record for record in recorded}
+    active = {(item.row.name, item.task.name): item for item in params.evaluations.values() if item.active}
+    stale = [f"{row} on {task}: in params.yaml, not in the report" for row, task in active.keys() - by_key.keys()]
+    stale += [f"{row} on {task}: in the report, not in params.yaml" for row, task in by_key.keys() - active.keys()]
+    warnings = []
+    for (row, task), record in by_key.items():
+        if (row, task) not in active:
+            continue
+        moved = _moved(params, layout, active[row, task], record)
+        if moved == ["code"] and params.scale not in CODE_MUST_MATCH:
+            warnings.append(f"warning: {row} on {task}: its code has moved since it was measured")
+        elif moved:
+            stale.append(f"{row} on {task}: stale, moved: {', '.join(moved)}")
+    return sorted(stale), warnings
+
+
+def _moved(params: Params, layout: Layout, evaluation: Evaluation, record: dict[str, Any]) -> list[str]:
+    moved = []
+    if params_sha256(params, evaluation) != record["params_sha256"]:
+        moved.append("params")
+    if code_sha256(layout.root, evaluation) != record["code_sha256"]:
+        moved.append("code")
+    packs = [layout.packs(task.name) / "task.json" for task in (evaluation.task, evaluation.row.task)]
+    if all(path.exists() for path in packs) and data_sha256(layout, evaluation) != record["data_sha256"]:
+        moved.append("data")
+    run = layout.run(evaluation.row.name) / "run.json"
+    if run.exists() and weights_sha256(read_json(run)["weights_sha256"]) != record["weights_sha256"]:
+        moved.append("weights")
+    return moved
