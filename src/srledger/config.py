@@ -7,17 +7,20 @@ Settings are laid over each other, the later winning key by key: ``training`` < 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from srledger.entries import SCALES, ParamsFile, StudentEntry, TaskScale, VariantEntry
 from srledger.errors import SrledgerError, nearest_name, unknown_name
 from srledger.evaluation.config import EvaluationConfig
-from srledger.plugins import PluginConfig, plugin_config, plugin_names
+from srledger.io import sha256_file, sha256_json, write_json
+from srledger.plugins import PACKAGE, PluginConfig, plugin_config, plugin_names
 from srledger.reporting.config import ReportConfig
 from srledger.training.config import TrainingConfig
 from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
+
+Made = TypeVar("Made")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +104,34 @@ class Evaluation:
     active: bool
 
 
+class Lazily(Mapping[str, Made]):
+    """Named things that are made, and so checked, when they are first asked for.
+
+    A stage that trains nothing must not import the networks of all rows to read params.yaml.
+    """
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Made]) -> None:
+        self._names = tuple(names)
+        self._make = make
+        self._made: dict[str, Made] = {}
+
+    def __getitem__(self, name: str) -> Made:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 class Params:
     """params.yaml, validated and resolved for one scale. Build it with ``Params.load``."""
 
@@ -114,26 +145,56 @@ class Params:
         self._check_names()
         self.evaluation = self._layered(EvaluationConfig, ("evaluation",), ("scales", self.scale, "evaluation"))
         self.report = self._layered(ReportConfig, ("report",))
-        self.datasets = {name: self._dataset(name) for name in self.entries.datasets}
-        self.tasks = {name: self._task(name) for name in self.entries.tasks}
-        self.priors = {name: self._prior(name) for name in self.entries.priors}
-        self.rows = {name: self._row(name, "variant") for name in self.entries.variants}
-        self.rows |= {name: self._row(name, "student") for name in self.entries.students}
-        self.evaluations = {
-            name: Evaluation(name, row, row.task, row.prior, row.active) for name, row in self.rows.items()
-        }
-        self.evaluations |= {name: self._transfer(name) for name in self.entries.transfers}
+        self.datasets = Lazily(self.entries.datasets, self._dataset)
+        self.tasks = Lazily(self.entries.tasks, self._task)
+        self.priors = Lazily(self.entries.priors, self._prior)
+        self.rows = Lazily([*self.entries.variants, *self.entries.students], self._row)
+        self.evaluations = Lazily([*self.rows, *self.entries.transfers], self._evaluation)
 
     @classmethod
     def load(cls, root: Path | None = None, scale: str | None = None) -> Params:
-        """Read ``params.yaml`` of ``root`` (the working folder) for ``scale`` (the file's own)."""
-        return cls(YamlFile.read((root or Path()) / "params.yaml"), scale)
+        """Read ``params.yaml`` of ``root`` (the working folder) for ``scale`` (the file's own).
+
+        The whole file is checked, every plug-in's settings too; what was found whole once is not checked again until
+        it or the code of a plug-in changes.
+        """
+        root = root or Path()
+        params = cls(YamlFile.read(root / "params.yaml"), scale)
+        mark = root / "scratch" / "params_checked" / f"{params._fingerprint()}.json"
+        if not mark.exists():
+            for part in (params.datasets, params.tasks, params.priors, params.evaluations):
+                for name in part:
+                    part[name]
+            write_json(mark, {"scale": params.scale})
+        return params
+
+    def _fingerprint(self) -> str:
+        code = [sha256_file(path) for path in sorted(PACKAGE.rglob("*.py"))]
+        return sha256_json([self.scale, sha256_file(self.file.path), code])[:32]
 
     def row(self, name: str) -> Row:
         """A variant or student by name. Raises SrledgerError with the nearest name."""
         if name not in self.rows:
             raise unknown_name("row", name, self.rows, where=self.file.path.name)
         return self.rows[name]
+
+    def is_active(self, name: str) -> bool:
+        """Whether a row or transfer runs at this scale; no plug-in is loaded for the answer.
+
+        Raises SrledgerError with the nearest name.
+        """
+        entries = self.entries
+        if name in entries.transfers:
+            transfer = entries.transfers[name]
+            return self._wanted(name, transfer.task) and self.is_active(transfer.row)
+        entry = entries.variants.get(name) or entries.students.get(name)
+        if entry is None:
+            raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
+        return self._wanted(name, entry.task)
+
+    def _wanted(self, name: str, task: str) -> bool:
+        has_data = self.block.datasets[self.entries.tasks[task].dataset] is not None
+        return has_data and (self.block.rows == "all" or name in self.block.rows)
 
     def metrics_of(self, task: Task) -> tuple[str, ...]:
         """Metrics of a task, those of every task first."""
@@ -239,7 +300,8 @@ class Params:
                 mend=f"add {task} to priors.{prior}.tasks",
             )  # fmt: skip
 
-    def _row(self, name: str, kind: Literal["variant", "student"]) -> Row:
+    def _row(self, name: str) -> Row:
+        kind: Literal["variant", "student"] = "variant" if name in self.entries.variants else "student"
         group = f"{kind}s"
         entry: VariantEntry = getattr(self.entries, group)[name]
         self._must_be("method", entry.method, plugin_names("methods"), group, name, "method")
@@ -259,8 +321,9 @@ class Params:
                 expected=f"a multiple of {task.scale_factor}",
             )  # fmt: skip
         teacher = self._teacher(name, entry, training) if isinstance(entry, StudentEntry) else None
-        active = task.active and (self.block.rows == "all" or name in self.block.rows)
-        return Row(name, kind, entry.method, config, training, task, self.priors[entry.prior], teacher, active)
+        return Row(
+            name, kind, entry.method, config, training, task, self.priors[entry.prior], teacher, self.is_active(name)
+        )
 
     def _teacher(self, name: str, entry: StudentEntry, training: TrainingConfig) -> Row:
         here = ("students", name)
@@ -280,7 +343,10 @@ class Params:
             )  # fmt: skip
         return teacher
 
-    def _transfer(self, name: str) -> Evaluation:
+    def _evaluation(self, name: str) -> Evaluation:
+        if name in self.rows:
+            row = self.rows[name]
+            return Evaluation(name, row, row.task, row.prior, row.active)
         entry = self.entries.transfers[name]
         keys = ("transfers", name)
         self._must_be("row", entry.row, self.rows, *keys, "row")
@@ -292,5 +358,4 @@ class Params:
                 "a row can't be measured at another scale factor", where=self.file.place(keys),
                 found=f"x{task.scale_factor}", expected=f"x{row.task.scale_factor}, as {row.name} was trained",
             )  # fmt: skip
-        wanted = self.block.rows == "all" or name in self.block.rows
-        return Evaluation(name, row, task, self.priors[entry.prior], row.active and task.active and wanted)
+        return Evaluation(name, row, task, self.priors[entry.prior], self.is_active(name))

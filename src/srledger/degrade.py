@@ -12,7 +12,7 @@ from srledger.data import SPLITS
 from srledger.datasets import dataset_record, open_pack, read_manifest
 from srledger.degradations import Degradation
 from srledger.errors import SrledgerError, errors_of
-from srledger.imresize import imresize
+from srledger.imresize import imresize_uint8
 from srledger.io import write_json
 from srledger.packs import PackWriter
 from srledger.plugins import plugin_class
@@ -96,4 +96,4 @@ def fit_hr(
     if height == size:
         return pixels, landmarks
     moved = None if landmarks is None else (landmarks + 0.5) * (size / height) - 0.5
-    return imresize(pixels, size / height), moved
+    return imresize_uint8(pixels, size, size), moved

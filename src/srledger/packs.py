@@ -92,7 +92,7 @@ class Pack(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, position):  # type: ignore[no-untyped-def, override]
+    def __getitem__(self, position):
         """The array at ``position`` (a view of the file; copy it before changing it)."""
         if not -len(self) <= position < len(self):
             raise IndexError(position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 LINE_EVERY_S = 20.0
 
@@ -15,7 +15,7 @@ class Progress:
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self.title, self.total, self.first, self.done = title, total, done, done
-        self._bar = None
+        self._bar: Any = None
 
     def __enter__(self) -> Self:
         self._started_s = self._line_s = time.monotonic()

@@ -42,5 +42,8 @@ def repro_at(scale: str, targets: list[str], root: Path | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        for path, content in before.items():
-            write_bytes(path, content)
+        for path in files:
+            if path in before:
+                write_bytes(path, before[path])
+            else:
+                path.unlink(missing_ok=True)

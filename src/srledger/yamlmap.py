@@ -55,7 +55,7 @@ def _plain(node: Any, keys: KeyPath, lines: dict[KeyPath, int]) -> Any:
     """Plain dicts, lists and scalars of a round-trip tree; fills ``lines``."""
     if isinstance(node, dict):
         for key in node:
-            lines[(*keys, key)] = node.lc.key(key)[0] + 1
+            lines[(*keys, key)] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
         return {key: _plain(value, (*keys, key), lines) for key, value in node.items()}
     if isinstance(node, list):
         return [_plain(value, (*keys, k), lines) for k, value in enumerate(node)]

@@ -25,7 +25,7 @@ def trainers(folder: Path) -> list[int]:
             if any(part in (b"stages/train.py", b"stages/distill.py") for part in command) and command[0].endswith(
                 b"python"
             ):
-                if Path(os.readlink(entry / "cwd")) == folder:
+                if (entry / "cwd").readlink() == folder:
                     found.append(int(entry.name))
         except OSError:
             continue

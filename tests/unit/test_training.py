@@ -34,9 +34,9 @@ def examples(tmp_path: Path) -> Examples:
         PackWriter(tmp_path / "prior" / "train", np.float16) as prior,
     ):
         for name in ("a", "b", "c", "d", "e"):
-            hr.add(name, rng.integers(0, 256, (16, 16, 3), np.uint8))
-            lr.add(name, rng.integers(0, 256, (4, 4, 3), np.uint8))
-            prior.add(name, rng.random((16, 16, 1)).astype(np.float16))
+            hr.add(name, rng.integers(0, 256, (32, 32, 3), np.uint8))
+            lr.add(name, rng.integers(0, 256, (8, 8, 3), np.uint8))
+            prior.add(name, rng.random((32, 32, 1)).astype(np.float16))
     return Examples(tmp_path / "task", tmp_path / "prior", "train")
 
 
@@ -175,3 +175,10 @@ def test_heat_weights_and_schedule() -> None:
     assert heat_loss(sr, hr, weights) == pytest.approx(1.0)  # a weighted mean of a constant is the constant
     assert [heat_schedule(t) for t in (0.0, 0.3, 0.5, 0.85)] == pytest.approx([0.6, 1, 1, 1])
     assert heat_schedule(1.0) == pytest.approx(0.75)
+
+
+def test_a_single_pixel_is_not_convolved_in_bf16() -> None:
+    torch.manual_seed(0)
+    method, lr = LandmarkUnet(Config(width=4, up_widths=(4, 4), refine_blocks=0), 4), torch.randn(2, 3, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(method(lr), method(lr))

@@ -55,7 +55,7 @@ class _Block(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         kept, rest = [], features
         for conv in (self.c1, self.c2, self.c3):
-            distilled, rest = torch.split(F.leaky_relu(conv(rest), 0.05), (DISTILLED, WIDTH - DISTILLED), dim=1)
+            distilled, rest = torch.split(F.leaky_relu(conv(rest), 0.05), [DISTILLED, WIDTH - DISTILLED], dim=1)
             kept.append(distilled)
         fused = torch.cat([*kept, self.c4(rest)], dim=1)
         return self.c5(self.cca(fused)) + features

@@ -47,7 +47,7 @@ class Examples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, position):  # type: ignore[no-untyped-def, override]
+    def __getitem__(self, position):
         """uint8 ``H x W x 3``, uint8 ``h x w x 3``, float16 ``H x W x 1`` (a constant map is spread)."""
         hr = self.hr[position]
         prior = self.prior.by_id(self.ids[position])

@@ -80,7 +80,7 @@ class CheckpointStore:
 
     def newest_valid(self) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[str]] | None:
         """(tensors, state, notes on the checkpoints that were passed over) of the newest whole checkpoint, or None."""
-        notes = []
+        notes: list[str] = []
         for step in self._steps():
             stem = self.folder / f"step_{step:08d}"
             try:

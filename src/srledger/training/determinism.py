@@ -22,7 +22,8 @@ def prepare_torch(threads: int, device: str) -> None:
     _keep_memory()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=device == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of a step, and nothing reads that memory
+    # Filling fresh memory costs a tenth of a step, and nothing reads it before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device == "cuda" and not torch.cuda.is_available():
         raise SrledgerError(
             "no GPU is visible", where="params.yaml: device", found="cuda, and no CUDA device",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from srledger.errors import SrledgerError
-from srledger.io import read_json, write_json
+from srledger.io import read_json, sha256_file, write_json
 from srledger.methods import Batch, Method
 from srledger.progress import Progress
 from srledger.seeds import seed_for, torch_generator
@@ -30,8 +30,10 @@ class Job:
 
     Attributes:
         row: the variant's or student's name; with the seed it names every random draw.
-        build: makes the untrained method.
-        teacher: the frozen teacher of a student, else None.
+        method: untrained.
+        teacher: the finished teacher of a student, else None.
+        config: how to train.
+        train, val: what it learns from, and what its curve of psnr_rgb_val is measured on.
     """
 
     row: str
@@ -78,7 +80,8 @@ def train_seed(job: Job, seed: int, folder: Path) -> Trained:
     weights = folder / "weights.safetensors"
     if finished.exists() and weights.exists():
         record = read_json(finished)
-        return Trained(weights, record["weights_sha256"], [tuple(curve) for curve in record["curves"]])
+        if sha256_file(weights) == record["weights_sha256"]:
+            return Trained(weights, record["weights_sha256"], [tuple(curve) for curve in record["curves"]])
     run = _Run(job, seed, CheckpointStore(folder))
     run.resume()
     run.train()
@@ -96,10 +99,11 @@ class _Run:
         self.job, self.seed, self.store = job, seed, store
         self.device = torch.device(config.device)
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.method = job.method.to(self.device, memory_format=self.memory_format)
+        self.method = job.method.to(self.device).to(memory_format=self.memory_format)
         self.teacher = None
         if job.teacher is not None:
-            self.teacher = job.teacher.to(self.device, memory_format=self.memory_format).eval().requires_grad_(False)
+            teacher = job.teacher.to(self.device).to(memory_format=self.memory_format)
+            self.teacher = teacher.eval().requires_grad_(False)
         self.parameters = [value for value in self.method.parameters() if value.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
@@ -110,6 +114,7 @@ class _Run:
         self.sums: dict[str, float] = {}
         self.stop_asked = False
 
+    @torch.no_grad()
     def resume(self) -> None:
         """Go back to the newest whole checkpoint, if there is one."""
         found = self.store.newest_valid()
@@ -123,9 +128,14 @@ class _Run:
             part, _, rest = name.partition("/")
             by_part[part][rest] = tensor.to(self.device)
         self.method.load_state_dict(by_part["method"])
-        self.ema.tensors = by_part["ema"]
+        for name, value in self.ema.tensors.items():
+            value.copy_(by_part["ema"][name])
         for k, parameter in enumerate(self.parameters):
-            moments = {key: by_part["optimizer"][f"{k}/{key}"] for key in ("exp_avg", "exp_avg_sq")}
+            # Copies keep the parameter's memory format: with another one the same sums round differently.
+            moments = {
+                key: torch.empty_like(parameter).copy_(by_part["optimizer"][f"{k}/{key}"])
+                for key in ("exp_avg", "exp_avg_sq")
+            }
             step = by_part["optimizer"][f"{k}/step"].cpu()  # AdamW counts on the CPU
             self.optimizer.state[parameter] = {"step": step, **moments}
         self.step, self.sums = state["step"], state["sums"]

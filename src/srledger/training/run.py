@@ -93,15 +93,16 @@ def _train_seeds(
             "a task has no images to train on", where=task_folder, mend="give its dataset train and val images"
         )
     data = [pack.sha256 for examples in (train, val) for pack in (examples.hr, examples.lr, examples.prior)]
-    teacher_run = None if resolved["teacher"] is None else layout.run(resolved["teacher_name"])
+    # What decides one seed: not the other seeds, and of a teacher its weights alone.
+    settings = {**resolved, "training": {**resolved["training"], "seeds": None}, "teacher": None}
     hashes = {}
     for seed in config.seeds:
-        teacher = None if teacher_run is None else load_trained(teacher_run, seed)
-        teacher_sha256 = (
-            None if teacher_run is None else read_json(teacher_run / "run.json")["weights_sha256"][str(seed)]
-        )
-        settings = {key: value for key, value in resolved["training"].items() if key != "seeds"}
-        fingerprint = sha256_json([code_sha256, {**resolved, "training": settings}, seed, data, teacher_sha256])
+        teacher, teacher_sha256 = None, ""
+        if resolved["teacher"] is not None:
+            teacher_run = layout.run(resolved["teacher_name"])
+            teacher = load_trained(teacher_run, seed)
+            teacher_sha256 = read_json(teacher_run / "run.json")["weights_sha256"][str(seed)]
+        fingerprint = sha256_json([code_sha256, settings, seed, data, teacher_sha256])
         scratch = layout.scratch(row, seed, fingerprint)
         scratch.mkdir(parents=True, exist_ok=True)
         job = Job(row, build_method(resolved, seed=seed), teacher, config, train, val)

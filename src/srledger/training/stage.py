@@ -12,9 +12,8 @@ def train(params: Params, name: str) -> str:
     Raises:
         SrledgerError: an unknown row, or published weights that are not at hand.
     """
-    row = params.row(name)
     layout = Layout(params.scale)
-    if not row.active:
+    if not params.is_active(name):
         write_inactive(layout.run(name), f"{name} does not run at scale {params.scale}")
         return f"train {name}: not part of scale {params.scale}"
     # Imported late: a row that has nothing to do here must not wait for torch.
@@ -22,5 +21,6 @@ def train(params: Params, name: str) -> str:
     from srledger.training.run import train_row
 
     with fresh_folder(layout.run(name)) as part:
+        row = params.row(name)
         record = train_row(name, row.resolved(), layout, part, train_code_sha256(layout.root, row))
     return f"train {name}: {len(record['seeds'])} seeds, {record['parameters']:,} parameters"
