@@ -22,11 +22,9 @@ def trainers(folder: Path) -> list[int]:
             continue
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0")
-            if any(part in (b"stages/train.py", b"stages/distill.py") for part in command) and command[0].endswith(
-                b"python"
-            ):
-                if (entry / "cwd").readlink() == folder:
-                    found.append(int(entry.name))
+            trains = command[0].endswith(b"python") and {b"stages/train.py", b"stages/distill.py"} & set(command)
+            if trains and (entry / "cwd").readlink() == folder:
+                found.append(int(entry.name))
         except OSError:
             continue
     return found

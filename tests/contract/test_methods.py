@@ -1,0 +1,101 @@
+"""Every method that is found obeys the same contract; a new file is tested before anyone writes a test for it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from srledger.errors import SrledgerError
+from srledger.methods import Batch, Method
+from srledger.plugins import plugin_class, plugin_config, plugin_names
+from srledger.seeds import torch_generator
+
+FACTOR = 4
+LR_PX = 8
+SHRINKS = {"width": 8, "blocks": 1, "growth": 4, "refine_blocks": 1}  # sizes that methods commonly have, made small
+
+
+def build(name: str) -> Method:
+    """The method with its widths made small, where its Config has them."""
+    config = plugin_config("methods", name)
+    small = {key: value for key, value in SHRINKS.items() if key in config.model_fields}
+    torch.manual_seed(0)
+    return plugin_class("methods", name)(config(**small), FACTOR)
+
+
+def batch(size: int = 3) -> Batch:
+    generator = torch_generator("contract", size)
+    lr = torch.rand(size, 3, LR_PX, LR_PX, generator=generator)
+    hr = torch.rand(size, 3, LR_PX * FACTOR, LR_PX * FACTOR, generator=generator)
+    prior = torch.rand(size, 1, LR_PX * FACTOR, LR_PX * FACTOR, generator=generator)
+    return Batch(lr, hr, prior, 0.5, torch_generator("contract loss"))
+
+
+methods = pytest.mark.parametrize("name", plugin_names("methods"))
+
+
+@methods
+def test_restore_gives_the_hr_shape(name: str) -> None:
+    given = batch()
+    with torch.inference_mode():
+        sr = build(name).eval().restore(given.lr, given.prior, [1, 2, 3])
+    assert sr.shape == given.hr.shape and torch.isfinite(sr).all()
+
+
+@methods
+def test_restore_takes_images_that_are_not_square(name: str) -> None:
+    with torch.inference_mode():
+        sr = build(name).eval().restore(torch.rand(1, 3, 8, 12), torch.rand(1, 1, 32, 48), [1])
+    assert sr.shape == (1, 3, 32, 48)
+
+
+@methods
+def test_restore_is_a_function_of_image_and_seed(name: str) -> None:
+    given, method = batch(), build(name).eval()
+    with torch.inference_mode():
+        together = method.restore(given.lr, given.prior, [1, 2, 3])
+        again = method.restore(given.lr, given.prior, [1, 2, 3])
+        alone = [method.restore(given.lr[k : k + 1], given.prior[k : k + 1], [k + 1]) for k in range(3)]
+    assert torch.equal(together, again)
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+
+
+@methods
+def test_the_loss_trains_every_parameter(name: str) -> None:
+    method = build(name).train()
+    if not method.trainable:
+        with pytest.raises(TypeError):
+            method.loss(batch())
+        return
+    terms = method.loss(batch())
+    assert all(term.ndim == 0 for term in terms.values())
+    terms["total"].backward()
+    wanting = [key for key, value in method.named_parameters() if value.requires_grad and value.grad is None]
+    assert wanting == []
+
+
+@methods
+def test_a_few_steps_lower_the_loss(name: str) -> None:
+    method, given = build(name).train(), batch(2)
+    if not method.trainable:
+        pytest.skip(f"{name} is not trained")
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        total = method.loss(given)["total"]
+        total.backward()
+        optimizer.step()
+        losses.append(float(total.detach()))
+    assert min(losses[-5:]) < losses[0]
+
+
+@methods
+def test_the_default_config_is_whole(name: str) -> None:
+    config = plugin_config("methods", name)()
+    assert type(config).model_validate_json(config.model_dump_json()) == config
+
+
+def test_an_unknown_plugin_names_the_nearest() -> None:
+    with pytest.raises(SrledgerError, match="rrdb"):
+        plugin_class("methods", "rrbd")
