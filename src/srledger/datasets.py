@@ -52,8 +52,7 @@ def build_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
     brings_lr = False
     opened = [writer.__enter__() for writer in (*writers.values(), *lr_writers.values())]
     try:
-        total = getattr(source, "count", lambda: 0)()
-        with Progress(f"download {dataset.name}", total) as progress:
+        with Progress(f"download {dataset.name}", total=0) as progress:
             for k, image in enumerate(images):
                 guard.check(image)
                 writers[image.split].add(image.id, image.pixels)

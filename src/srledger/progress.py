@@ -11,7 +11,10 @@ LINE_EVERY_S = 20.0
 
 
 class Progress:
-    """``with Progress("train rrdb seed 0", total) as progress: progress.advance(step, "loss 0.03")``."""
+    """``with Progress("train rrdb seed 0", total) as progress: progress.advance(step, "loss 0.03")``.
+
+    A total of 0 is an unknown one: only what is done is told.
+    """
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         self.title, self.total, self.first, self.done = title, total, done, done
@@ -28,7 +31,7 @@ class Progress:
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(self.title, total=self.total, completed=self.done)
+            self._task = self._bar.add_task(self.title, total=self.total or None, completed=self.done)
         return self
 
     def advance(self, done: int, note: str = "") -> None:
@@ -38,7 +41,8 @@ class Progress:
             self._bar.update(self._task, completed=done, description=f"{self.title}  {note}")
         elif time.monotonic() - self._line_s >= LINE_EVERY_S:
             self._line_s = time.monotonic()
-            print(f"{self.title}: {done}/{self.total}, {self._eta()} left  {note}", file=sys.stderr, flush=True)
+            of_total = f"/{self.total}, {self._eta()} left" if self.total else ""
+            print(f"{self.title}: {done}{of_total}  {note}".rstrip(), file=sys.stderr, flush=True)
 
     def _eta(self) -> str:
         seconds = (time.monotonic() - self._started_s) * (self.total - self.done) / max(1, self.done - self.first)
