@@ -112,7 +112,7 @@ def test_empty_cells_say_why(report: Path) -> None:
     failed = cell(report, "psnr_rgb", "sr3_yoda", "faces_x8")
     assert (failed["value"], failed["status"]) == ("", "failed: loss became NaN at step 1200 (seed 1)")
     page = (report / "index.html").read_text()
-    assert "loss became NaN at step 1200" in page and "make weights &amp;&amp; dvc repro" in page
+    assert "loss became NaN at step 1200" in page and "make weights, add the name to scales." in page
 
 
 def test_set_metric_joins_errors_of_images_and_seeds(report: Path) -> None:
@@ -258,7 +258,7 @@ def test_private_pictures_are_said_to_be_private(tmp_path: Path) -> None:
     folder = tmp_path / "quick"
     reporting_fixture.build_rows(folder / "rows", pairs=False)
     text = (render(folder) / "index.html").read_text()
-    assert "pictures of <b>faces_x4</b> are private" in text and "<code>private/quick/</code>" in text
+    assert "pictures of <b>faces_x4</b> are private" in text and "<code>private/quick/index.html</code>" in text
     assert "data:image/png" not in text and not list((folder / "figures").glob("*.png"))
 
 
@@ -357,11 +357,11 @@ def test_explain_prints_the_chain(report: Path) -> None:
         found["data_sha256"],
         found["weights_sha256"],
         "srledger report --scale quick --check",
-        "train@unet",
+        "srledger repro -s quick",
         "23.04",
     ):
         assert expected in text
-    assert "make weights && dvc repro" in explain(report / "cells.csv", "lpips_alex/unet/faces_x4")
+    assert "make weights, add the name to scales." in explain(report / "cells.csv", "lpips_alex/unet/faces_x4")
     with pytest.raises(SrledgerError) as caught:
         explain(report / "cells.csv", "psnr_rgb/unett/faces_x8")
     assert caught.value.facts["nearest"] == "psnr_rgb/unet/faces_x8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,8 +29,7 @@ def explain(cells_csv: Path, selector: str) -> str:
     found = [cell for cell, name in zip(cells, names, strict=True) if name == selector]
     if not found:
         raise unknown_name("cell", selector, set(names), where=cells_csv, mend='srledger explain "metric/row/task"')
-    scale = cells_csv.resolve().parent.name
-    return "\n\n".join(_chain(cell, scale) for cell in found)
+    return "\n\n".join(_chain(cell, cells_csv.resolve().parent) for cell in found)
 
 
 def read_cells(cells_csv: Path) -> list[dict[str, str]]:
@@ -45,18 +45,21 @@ def read_cells(cells_csv: Path) -> list[dict[str, str]]:
         return list(reader)
 
 
-def filling_line(row: str, status: str) -> str:
+def filling_line(row: str, status: str, scale: str) -> str:
     """The line that fills an empty cell."""
     if status.startswith("failed: "):
-        return f"dvc repro --force train@{row} && dvc repro"
+        return f"srledger repro --scale {scale}"
     if status.endswith(NOT_COUNTED) or status.endswith(NOT_FINITE):
         return "nothing: the row was measured, and gives no number here"
     if status.endswith(NOT_RUN):
-        return f"dvc repro  # after adding a variant '{row}' for this task to params.yaml"
-    return "make weights && dvc repro"
+        return f"srledger repro --scale {scale}  # after adding a variant '{row}' for this task to params.yaml"
+    if "weights '" in status:
+        return f"make weights, add the name to scales.{scale}.weights, srledger repro --scale {scale}"
+    return "nothing: the metric can't measure these images"
 
 
-def _chain(cell: Mapping[str, str], scale: str) -> str:
+def _chain(cell: Mapping[str, str], folder: Path) -> str:
+    scale = folder.name
     unit = f" {cell['unit']}" if cell["unit"] else ""
     value = f"{cell['value']}{unit}" if cell["value"] else cell["status"]
     lines = [f"{cell['metric']}/{cell['row']}/{cell['task']}  (table {cell['table']})", f"  value       {value}"]
@@ -69,8 +72,18 @@ def _chain(cell: Mapping[str, str], scale: str) -> str:
     lines += [f"  {name.removesuffix('_sha256'):<11} {cell[name] or 'none'}  {what}" for name, what in WHAT.items()]
     lines.append(f"  from rows   srledger report --scale {scale} --check")
     if cell["status"] == "ok":
-        trained = f"dvc repro --force train@{cell['row']} && " if cell["weights_sha256"] else ""
-        lines.append(f"  from nought {trained}dvc repro")
+        lines.append(
+            f"  from nought rm -r runs/{scale}/{cell['row']} scratch/{scale}/{cell['row']}; srledger repro -s {scale}"
+        )
     else:
-        lines.append(f"  to fill it  {filling_line(cell['row'], cell['status'])}")
+        lines.append(f"  to fill it  {filling_line(cell['row'], cell['status'], scale)}")
+    commits = commits_with(cell["code_sha256"], folder)
+    lines.append(f"  committed   {', '.join(commits) if commits else 'not yet'}")
     return "\n".join(lines)
+
+
+def commits_with(code_sha256: str, report: Path) -> list[str]:
+    """Commits (newest first) that brought cells of this code into a report; a report itself can't name its commit."""
+    command = ["git", "log", "--format=%h %cs", f"-S{code_sha256}", "--", "cells.csv"]
+    answer = subprocess.run(command, cwd=report, capture_output=True, text=True, check=False)
+    return answer.stdout.splitlines() if code_sha256 else []

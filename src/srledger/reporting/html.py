@@ -61,7 +61,7 @@ def render_html(
     text = environment.get_template("report.html.j2").render(
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        rows=rows, views=views, cells=cells, config=config, gaps=_gaps(cells),
+        rows=rows, views=views, cells=cells, config=config, gaps=_gaps(cells, rows.scale),
         figures={name: inline_svg(svg, _alt(name)) for name, svg in figures.items()},
         pictures=_pictures(pictures), private=_private(rows, pictures),
         columns=_columns(views), data=_json(_explorer(rows, views)),
@@ -119,11 +119,11 @@ def _columns(views: Sequence[TableView]) -> list[Column]:
     return list({(column.metric, column.protocol): column for view in views for column in view.table.columns}.values())
 
 
-def _gaps(cells: Sequence[Cell]) -> list[Gap]:
+def _gaps(cells: Sequence[Cell], scale: str) -> list[Gap]:
     by_reason: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if cell.status != "ok":
-            by_reason.setdefault((cell.status, filling_line(cell.row, cell.status)), []).append(cell)
+            by_reason.setdefault((cell.status, filling_line(cell.row, cell.status, scale)), []).append(cell)
     return [Gap(status, tuple(found), line) for (status, line), found in by_reason.items()]
 
 
