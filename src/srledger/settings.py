@@ -1,0 +1,121 @@
+"""The settings of one scale as values: what a stage is handed. ``config`` makes them from params.yaml."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+from srledger.plugins import PluginConfig
+from srledger.training.config import TrainingConfig
+
+Made = TypeVar("Made")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset at the current scale; ``source`` is None when the scale does without it."""
+
+    name: str
+    source: str | None
+    config: PluginConfig | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task at the current scale."""
+
+    name: str
+    dataset: Dataset
+    degradation: str
+    config: PluginConfig
+    scale_factor: int
+    hr_size_px: int | None
+    metrics: tuple[str, ...]
+
+    @property
+    def active(self) -> bool:
+        """Whether the scale has this task's dataset."""
+        return self.dataset.source is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorSpec:
+    """A prior and the tasks that it is computed for."""
+
+    name: str
+    plugin: str
+    config: PluginConfig
+    tasks: tuple[str, ...]
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that decides its maps, beside the images."""
+        return {"plugin": self.plugin, "config": self.config.model_dump(mode="json")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A variant or a student at the current scale: one row of the tables."""
+
+    name: str
+    kind: Literal["variant", "student"]
+    method: str
+    config: PluginConfig
+    training: TrainingConfig
+    task: Task
+    prior: PriorSpec
+    teacher: Row | None
+    active: bool
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that decides this row's weights, as plain JSON values."""
+        return {
+            "method": self.method,
+            "config": self.config.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
+            "task": self.task.name,
+            "scale_factor": self.task.scale_factor,
+            "prior_name": self.prior.name,
+            "prior": self.prior.resolved(),
+            "teacher_name": self.teacher.name if self.teacher else None,
+            "teacher": self.teacher.resolved() if self.teacher else None,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A row measured on a task: the row's own, or a transfer's."""
+
+    name: str
+    row: Row
+    task: Task
+    prior: PriorSpec
+    active: bool
+
+
+class Lazily(Mapping[str, Made]):
+    """Named things that are made, and so checked, when they are first asked for.
+
+    A stage that trains nothing must not import the networks of all rows to read params.yaml.
+    """
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Made]) -> None:
+        self._names = tuple(names)
+        self._make = make
+        self._made: dict[str, Made] = {}
+
+    def __getitem__(self, name: str) -> Made:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
