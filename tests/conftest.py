@@ -45,6 +45,15 @@ class Workspace:
         if cache is not None:
             self.run("dvc", "cache", "dir", "--local", str(cache))
 
+    def copy_to(self, folder: Path) -> Workspace:
+        """A copy of this workspace with all that it has made and its cache, to be changed."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        copy = object.__new__(Workspace)
+        copy.folder = folder
+        here = {"PYTHONPATH": str(folder / "src"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+        copy.env = {**self.env, **here, "DVC_SITE_CACHE_DIR": str(folder / ".dvc-site")}
+        return copy
+
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace one piece of text in a file; it must be there."""
         path = self.folder / name

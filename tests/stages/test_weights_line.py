@@ -17,13 +17,14 @@ def lpips_cells(workspace: Workspace) -> dict[str, dict[str, str]]:
         return {cell["row"]: cell for cell in csv.DictReader(file) if cell["metric"] == "lpips_alex"}
 
 
-def test_one_line_fills_the_lpips_column(finished: Workspace, workspace: Workspace, tmp_path: Path) -> None:
+def test_one_line_fills_the_lpips_column(finished: Workspace, tmp_path: Path) -> None:
     from torchvision.models import alexnet
 
     before = lpips_cells(finished)
     assert all(cell["status"].startswith("unavailable: weights 'alexnet_imagenet'") for cell in before.values())
 
     torch.manual_seed(seed_for("stand-in trunk"))
+    workspace = finished.copy_to(tmp_path / "copy")
     trunk = {name: value for name, value in alexnet(weights=None).state_dict().items() if name.startswith("features")}
     file = tmp_path / "weights" / "alexnet-owt-7be5be79.pth"
     file.parent.mkdir()
