@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CACHE := $(or $(SRLEDGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srledger)
 ACTIVATE := . $(BIN)/activate &&
 
-.PHONY: help env repro test check test-deps weights celeba smoke lock clean
+.PHONY: help env repro test check bench test-deps weights celeba smoke lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -39,6 +39,9 @@ check: env  ## lint, types, and every committed report rendered again and compar
 	$(ACTIVATE) ruff format --check .
 	$(ACTIVATE) mypy
 	$(ACTIVATE) for report in reports/*/; do srledger report --scale "$$(basename "$$report")" --check || exit 1; done
+
+bench: env  ## speeds of this machine
+	$(ACTIVATE) python benchmarks/run.py
 
 test-deps:  ## Debian packages that some tests need (Chromium)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }

@@ -11,8 +11,10 @@ PROGRAM = """
 import importlib.abc, json, sys
 from pathlib import Path
 
-BLOCKED = {"ruamel", "rich", "pandas", "pyarrow", "matplotlib", "scipy", "skimage", "sklearn", "mlflow", "dvc", "prefect",
-           "typer", "jinja2", "lpips", "pyiqa", "great_expectations", "torchmetrics", "cv2", "PIL", "requests", "pooch"}
+BLOCKED = {
+    "ruamel", "rich", "pandas", "pyarrow", "matplotlib", "scipy", "skimage", "sklearn", "mlflow", "dvc", "prefect",
+    "typer", "jinja2", "lpips", "pyiqa", "great_expectations", "torchmetrics", "cv2", "PIL", "requests", "pooch",
+}
 
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
