@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml .venv-bootstrap/.installed
 	@touch $@
 
 repro: env  ## everything that is out of date, then the report (dvc repro)
-	$(ACTIVATE) dvc repro
+	$(ACTIVATE) srledger config && dvc repro
 
 test: env  ## the test suite: no network, no mirror needed
 	$(ACTIVATE) python -m pytest tests

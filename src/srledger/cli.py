@@ -17,11 +17,14 @@ Scale = Annotated[str | None, typer.Option("--scale", "-s", help="a scale of par
 
 
 @app.command()
-def config(row: Annotated[str, typer.Argument(help="a variant or a student")], scale: Scale = None) -> None:
-    """Print what params.yaml resolves to for one row."""
+def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = "", scale: Scale = None) -> None:
+    """Print what params.yaml resolves to for one row; without a row, only check the file."""
     from srledger.config import Params
 
     params = Params.load(scale=scale)
+    if not row:
+        typer.echo(f"params.yaml is whole: scale {params.scale}, {sum(map(params.is_active, params.rows))} rows run")
+        return
     resolved = params.row(row)
     values = {"row": row, "scale": params.scale, "active": resolved.active, **resolved.resolved()}
     typer.echo(json.dumps(values, indent=2))
@@ -81,17 +84,24 @@ def explain(selector: Annotated[str, typer.Argument(help="metric/row/task")], sc
 
 @app.command()
 def weights(
-    fetch: Annotated[bool, typer.Option("--fetch", help="download what is missing and has an address")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="download what this scale's metrics can use")] = False,
     scale: Scale = None,
 ) -> None:
     """List the weights catalogue: what is at hand, what is not, and why."""
     from srledger.config import Params
+    from srledger.metrics import MetricName
+    from srledger.plugins import plugin_class
     from srledger.weights import catalogue, resolve
     from srledger.weights import fetch as fetch_weights
 
-    allowed = Params.load(scale=scale).block.weights
-    found = fetch_weights(catalogue()) if fetch else {name: resolve(name) for name in catalogue()}
-    for name, resolved in found.items():
+    params = Params.load(scale=scale)
+    allowed = params.block.weights
+    if fetch:
+        plugins = {MetricName.parse(name).plugin for task in params.tasks.values() for name in params.metrics_of(task)}
+        of_metrics = {name for plugin in plugins for name in plugin_class("metrics", plugin).weights}
+        fetch_weights(sorted({*allowed, *of_metrics}))
+    for name in catalogue():
+        resolved = resolve(name)
         state = "at hand" if resolved.path else resolved.reason
         used = "used" if name in allowed else "not used: add it to scales.<scale>.weights"
         typer.echo(f"{name:24} {state}; {used}; licence: {catalogue()[name].licence}")

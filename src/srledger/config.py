@@ -18,6 +18,7 @@ from srledger.plugins import PACKAGE, plugin_config, plugin_names
 from srledger.reporting.config import ReportConfig
 from srledger.settings import Dataset, Evaluation, Lazily, PriorSpec, Row, Task
 from srledger.training.config import TrainingConfig
+from srledger.weights import catalogue
 from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
 
 
@@ -34,6 +35,9 @@ class Params:
         self._check_names()
         self.evaluation = self._layered(EvaluationConfig, ("evaluation",), ("scales", self.scale, "evaluation"))
         self.report = self._layered(ReportConfig, ("report",))
+        self._must_be(
+            "row", self.report.baseline, [*self.entries.variants, *self.entries.students], "report", "baseline"
+        )
         self.datasets = Lazily(self.entries.datasets, self._dataset)
         self.tasks = Lazily(self.entries.tasks, self._task)
         self.priors = Lazily(self.entries.priors, self._prior)
@@ -130,6 +134,10 @@ class Params:
                     self._must_be("scale", scale, list(SCALES), kind, name, "at", scale)
         for name in entries.metrics:
             self._check_metric(name, ("metrics",))
+        known_weights = catalogue()
+        for scale, block in entries.scales.items():
+            for name in block.weights:
+                self._must_be("weights", name, known_weights, "scales", scale, "weights")
 
     def _check_metric(self, name: str, keys: KeyPath) -> None:
         plugins = plugin_names("metrics")
@@ -223,6 +231,11 @@ class Params:
                 "a student must have its teacher's method, task and prior", where=self.file.place(here),
                 found=f"{entry.method}, {entry.task}, {entry.prior}",
                 expected=f"{teacher.method}, {teacher.task.name}, {teacher.prior.name}",
+            )  # fmt: skip
+        if self.is_active(name) and not self.is_active(entry.teacher):
+            raise SrledgerError(
+                "a student runs without its teacher", where=self.file.place(("scales", self.scale, "rows")), found=name,
+                expected=f"{entry.teacher} beside it",
             )  # fmt: skip
         missing = sorted(set(training.seeds) - set(teacher.training.seeds))
         if missing:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from srledger.config import Evaluation, Params, Row
+from srledger.config import Params
 from srledger.io import sha256_file, sha256_files, sha256_json
 from srledger.layout import Layout
+from srledger.settings import Evaluation, Row, Task
 from srledger.yamlmap import YamlFile
 
 
@@ -41,33 +42,39 @@ def train_code_sha256(root: Path, row: Row) -> str:
 def code_sha256(root: Path, evaluation: Evaluation) -> str:
     """Hash of the code that makes a row's cells: of its train (or distill) stage and its evaluate stage."""
     row = evaluation.row
-    evaluate = "evaluate" if evaluation.name == row.name and row.kind == "variant" else "evaluate_students"
-    evaluate = evaluate if evaluation.name == row.name else "evaluate_transfers"
-    item = {"key": evaluation.name, "method": row.method}
+    if evaluation.name != row.name:
+        evaluate = "evaluate_transfers"
+    else:
+        evaluate = "evaluate_students" if row.kind == "student" else "evaluate"
     train = stage_code(root, "distill" if row.kind == "student" else "train", {"key": row.name, "method": row.method})
-    return sha256_files(root, {*train, *stage_code(root, evaluate, item)})
+    measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method})
+    return sha256_files(root, {*train, *measure})
 
 
 def params_sha256(params: Params, evaluation: Evaluation) -> str:
     """Hash of everything in params.yaml that decides a row's cells, resolved."""
-    task = evaluation.task
     values: dict[str, Any] = {
         "row": evaluation.row.resolved(),
-        "task": {
-            "name": task.name,
-            "degradation": task.degradation,
-            "config": task.config.model_dump(mode="json"),
-            "scale_factor": task.scale_factor,
-            "hr_size_px": task.hr_size_px,
-            "source": task.dataset.source,
-            "dataset": task.dataset.config.model_dump(mode="json") if task.dataset.config else None,
-        },
+        "trained_on": _resolved_task(evaluation.row.task),
+        "task": _resolved_task(evaluation.task),
         "prior": evaluation.prior.resolved(),
         "evaluation": params.evaluation.model_dump(mode="json"),
-        "metrics": params.metrics_of(task),
+        "metrics": params.metrics_of(evaluation.task),
         "weights": sorted(params.block.weights),
     }
     return sha256_json(values)
+
+
+def _resolved_task(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "degradation": task.degradation,
+        "config": task.config.model_dump(mode="json"),
+        "scale_factor": task.scale_factor,
+        "hr_size_px": task.hr_size_px,
+        "source": task.dataset.source,
+        "dataset": task.dataset.config.model_dump(mode="json") if task.dataset.config else None,
+    }
 
 
 def data_sha256(layout: Layout, evaluation: Evaluation) -> str:

@@ -357,7 +357,7 @@ def test_explain_prints_the_chain(report: Path) -> None:
         found["data_sha256"],
         found["weights_sha256"],
         "srledger report --scale quick --check",
-        "srledger repro -s quick",
+        "srledger repro --scale quick --only unet",
         "23.04",
     ):
         assert expected in text

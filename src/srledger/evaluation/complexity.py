@@ -12,9 +12,12 @@ from srledger.training.batches import Examples
 
 
 @torch.inference_mode()
-def count_macs(method: Method, examples: Examples, config: EvaluationConfig) -> int:
-    """Multiply-accumulates of restoring the first image (convolutions and matrix products, every sampling step)."""
+def count_macs(method: Method, examples: Examples, config: EvaluationConfig) -> int | None:
+    """Multiply-accumulates of restoring the first image (convolutions and matrix products, every sampling step).
+
+    None where torch did none: what runs elsewhere is not counted, and not free.
+    """
     counter = FlopCounterMode(display=False)
     with counter:
         restore_batch(method, examples, [0], "macs", 0, config)
-    return counter.get_total_flops() // 2
+    return counter.get_total_flops() // 2 or None

@@ -179,6 +179,20 @@ def wilcoxon_p(differences: np.ndarray) -> float:
     return float(wilcoxon(nonzero).pvalue) if len(nonzero) else 1.0
 
 
+def directed_p(differences: np.ndarray) -> float:
+    """``wilcoxon_p``, but 1 where ranks and mean point in opposite directions: neither side is then better."""
+    from scipy.stats import rankdata
+
+    nonzero = differences[differences != 0]
+    ranks = float((np.sign(nonzero) * rankdata(np.abs(nonzero))).sum())
+    return wilcoxon_p(differences) if ranks * float(differences.mean()) > 0 else 1.0
+
+
+def can_differ(n: int, family: int, alpha: float) -> bool:
+    """Whether ``n`` pairs are enough for the test to find any difference at all among ``family`` comparisons."""
+    return family * 2.0 ** (1 - n) <= alpha
+
+
 def sign_flip_p(differences: np.ndarray, bootstrap: Bootstrap) -> float:
     """Two-sided p of the sign-flip permutation test on the mean (Monte Carlo, never below 1 / (resamples + 1))."""
     flipped = np.abs(_signs(bootstrap.name, len(differences), bootstrap.resamples) @ differences)
@@ -217,7 +231,7 @@ def compare_rows(samples: Mapping[str, np.ndarray], reference: str, bootstrap: B
             means = bootstrap_means(ours, row, bootstrap) - bootstrap_means(theirs, reference, bootstrap)
             low, high = _percentiles(means, bootstrap.alpha)
             interval = dataclasses.replace(interval, low=low, high=high)
-        found.append((row, interval, wilcoxon_p(differences), sign_flip_p(differences, bootstrap)))
+        found.append((row, interval, directed_p(differences), sign_flip_p(differences, bootstrap)))
     corrected = holm([p for _, _, p, _ in found])
     return [Comparison(row, reference, interval, p, p_holm, flip)
             for (row, interval, p, flip), p_holm in zip(found, corrected, strict=True)]  # fmt: skip
@@ -264,7 +278,10 @@ def best_group(samples: Mapping[str, np.ndarray], higher_is_better: bool, bootst
     """
     means = {row: float(values[:, finite_images(values)].mean()) for row, values in samples.items()}
     best = best_row(means, higher_is_better)
-    return group_of(best, samples, compare_rows(samples, best, bootstrap), bootstrap.alpha)
+    comparisons = compare_rows(samples, best, bootstrap)
+    if not all(can_differ(one.difference.n, len(comparisons), bootstrap.alpha) for one in comparisons):
+        return BestGroup(best, (best,), tuple(comparisons))  # a test that can find nothing ties nobody
+    return group_of(best, samples, comparisons, bootstrap.alpha)
 
 
 def group_of(best: str, rows: Mapping[str, object], comparisons: Sequence[Comparison], alpha: float) -> BestGroup:

@@ -83,11 +83,25 @@ def build_cells(
 ) -> list[Cell]:
     """Every number of every table, table by table, row by row, column by column."""
     return [
-        _build_cell(rows, table, row, column, tuple(published.get((row, table.task, column.metric), ())), config)
+        _build_cell(rows, table, row, column, _published_of(rows, published, row, table.task, column.metric), config)
         for table in tables
         for row in table.rows
         for column in table.columns
     ]
+
+
+def trained_elsewhere(rows: Rows, row: str, task: str) -> str | None:
+    """The task that a row was trained on, when it is another than the one it was measured on."""
+    record = rows.records.get((row, task))
+    trained_on = record.get("trained_on") if record else None
+    return trained_on if trained_on not in (None, task) else None
+
+
+def _published_of(
+    rows: Rows, published: Mapping[tuple[str, str, str], list[Published]], row: str, task: str, metric: str
+) -> tuple[Published, ...]:
+    """Papers' numbers for a cell; none for a transfer, whose network saw another task than the paper's."""
+    return () if trained_elsewhere(rows, row, task) else tuple(published.get((row, task, metric), ()))
 
 
 def bootstrap_of(task: str, config: ReportConfig) -> Bootstrap:

@@ -72,9 +72,8 @@ def _chain(cell: Mapping[str, str], folder: Path) -> str:
     lines += [f"  {name.removesuffix('_sha256'):<11} {cell[name] or 'none'}  {what}" for name, what in WHAT.items()]
     lines.append(f"  from rows   srledger report --scale {scale} --check")
     if cell["status"] == "ok":
-        lines.append(
-            f"  from nought rm -r runs/{scale}/{cell['row']} scratch/{scale}/{cell['row']}; srledger repro -s {scale}"
-        )
+        lines.append("  from nought a fresh clone with an empty SRLEDGER_CACHE, then:")
+        lines.append(f"              srledger repro --scale {scale} --only {cell['row']}")
     else:
         lines.append(f"  to fill it  {filling_line(cell['row'], cell['status'], scale)}")
     commits = commits_with(cell["code_sha256"], folder)
@@ -83,7 +82,10 @@ def _chain(cell: Mapping[str, str], folder: Path) -> str:
 
 
 def commits_with(code_sha256: str, report: Path) -> list[str]:
-    """Commits (newest first) that brought cells of this code into a report; a report itself can't name its commit."""
+    """Commits (newest first) that brought cells of this code into a report, or took them out again.
+
+    A report can't name its own commit: the commit holds the report.
+    """
     command = ["git", "log", "--format=%h %cs", f"-S{code_sha256}", "--", "cells.csv"]
     answer = subprocess.run(command, cwd=report, capture_output=True, text=True, check=False)
     return answer.stdout.splitlines() if code_sha256 else []

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from srledger.errors import SrledgerError
 from srledger.io import write_bytes, write_text
-from srledger.reporting.cells import build_cells, cells_csv
+from srledger.reporting.cells import build_cells, cells_csv, trained_elsewhere
 from srledger.reporting.comparisons import compare_table
 from srledger.reporting.config import ReportConfig
 from srledger.reporting.figures import draw_figures
 from srledger.reporting.html import render_html
-from srledger.reporting.layout import lay_out
+from srledger.reporting.layout import Table, lay_out
 from srledger.reporting.pictures import draw_grid, find_pictures
 from srledger.reporting.published import read_published
-from srledger.reporting.rows import read_rows
+from srledger.reporting.rows import Rows, read_rows
 from srledger.reporting.tables import table_files
 from srledger.reporting.views import build_view
 
@@ -36,7 +36,9 @@ def render_report(
     tables = lay_out(rows, config)
     cells = build_cells(rows, tables, read_published(published_dir), config)
     comparisons = {table.name: compare_table(rows, table, config) for table in tables}
-    views = [build_view(table, cells, comparisons[table.name], config) for table in tables]
+    views = [
+        build_view(table, cells, comparisons[table.name], config, _trained_elsewhere(rows, table)) for table in tables
+    ]
     figures = draw_figures(rows, tables, comparisons, cells, config.alpha)
     pictures = [
         picture
@@ -53,6 +55,10 @@ def render_report(
         write_if_new(out_dir / name, data)
     write_text(out_dir / "cells.csv", cells_csv(cells))
     write_text(out_dir / "index.html", render_html(rows, views, cells, figures, pictures, config))
+
+
+def _trained_elsewhere(rows: Rows, table: Table) -> dict[str, str]:
+    return {row: task for row in table.rows if (task := trained_elsewhere(rows, row, table.task))}
 
 
 def write_if_new(path: Path, data: bytes) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from srledger.evaluation.statistics import Comparison
+from srledger.evaluation.statistics import Comparison, can_differ
 from srledger.reporting.cells import Cell
 from srledger.reporting.comparisons import ColumnComparison
 from srledger.reporting.config import ReportConfig
@@ -44,6 +44,7 @@ class TableView:
     rows: tuple[RowView, ...]
     published: tuple[str, ...]
     notes: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
     foot: tuple[str, ...]
     comparisons: tuple[ColumnComparison, ...]
 
@@ -77,9 +78,16 @@ def difference_text(comparison: Comparison, column: Column) -> str:
 
 
 def build_view(
-    table: Table, cells: Sequence[Cell], comparisons: Sequence[ColumnComparison], config: ReportConfig
+    table: Table,
+    cells: Sequence[Cell],
+    comparisons: Sequence[ColumnComparison],
+    config: ReportConfig,
+    trained_on: Mapping[str, str],
 ) -> TableView:
-    """The view of one table from its cells (those of other tables are passed over)."""
+    """The view of one table from its cells (those of other tables are passed over).
+
+    ``trained_on`` names, for each row that was trained on another task, that task.
+    """
     of_table = {(cell.row, cell.metric): cell for cell in cells if cell.table == table.name}
     best = {(row, found.column.metric) for found in comparisons if found.group for row in found.group.members}
     reasons = dict.fromkeys(cell.status for cell in of_table.values() if cell.status != "ok")
@@ -88,9 +96,28 @@ def build_view(
     published = tuple(
         column.metric for column in table.metrics if any(of_table[row, column.metric].published for row in table.rows)
     )
-    foot = _foot(table, comparisons, config)
+    remarks = _remarks(trained_on, comparisons, config)
+    foot = (*remarks, *_foot(table, comparisons, config))
     notes = tuple((letter, status) for status, letter in letters.items())
-    return TableView(table, tuple(rows), published, notes, foot, tuple(comparisons))
+    return TableView(table, tuple(rows), published, notes, remarks, foot, tuple(comparisons))
+
+
+def _remarks(
+    trained_on: Mapping[str, str], comparisons: Sequence[ColumnComparison], config: ReportConfig
+) -> tuple[str, ...]:
+    """What would mislead if it were left unsaid: rows that learned another task, and tests that can find nothing."""
+    remarks = [
+        f"{row} was trained on {task} and is measured here as it is: no published number stands beside it."
+        for row, task in trained_on.items()
+    ]
+    pairs = [(one.difference.n, len(found.against_best)) for found in comparisons for one in found.against_best
+             if one.p_sign_flip is not None]  # fmt: skip
+    small = [n for n, family in pairs if not can_differ(n, family, config.alpha)]
+    if small:
+        remarks.append(
+            f"{min(small)} images are too few for the test to find any difference: no row is marked as tied."
+        )
+    return tuple(remarks)
 
 
 def _letter(k: int) -> str:
