@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -94,35 +95,73 @@ def test_the_hashed_code_is_the_code_that_dvc_watches(finished: Workspace) -> No
     assert all(any(file == dep or file.startswith(dep + "/") for file in hashed) for dep in watched)
 
 
+METHOD = '''
+"""Nearest neighbour."""
+
+import torch.nn.functional as F
+
+from srledger.methods import Method, hr_shape
+from srledger.plugins import PluginConfig
+
+
+class Config(PluginConfig):
+    """Nothing to set."""
+
+
+class Nearest(Method):
+    trainable = False
+
+    def restore(self, lr, prior, seeds):
+        return F.interpolate(lr, size=hr_shape(lr, self.scale_factor), mode="nearest")
+'''
+
+METRIC = '''
+"""Mean absolute difference in grey levels."""
+
+from srledger.metrics import Metric
+from srledger.plugins import PluginConfig
+
+
+class Config(PluginConfig):
+    """Nothing to set."""
+
+
+class GreyLevels(Metric):
+    higher_is_better = False
+    digits = 2
+    protocol = "mean absolute difference, RGB, 8-bit"
+
+    def measure(self, sr, hr):
+        return (sr.double() - hr.double()).abs().mean(dim=(1, 2, 3))
+'''
+
+
 def test_a_method_and_a_metric_are_one_file_and_one_entry_each(finished: Workspace, tmp_path: Path) -> None:
     copy = finished.copy_to(tmp_path / "copy")
     source = copy.folder / "src" / "srledger"
-    bicubic = (source / "methods" / "bicubic.py").read_text(encoding="utf-8")
-    (source / "methods" / "darker.py").write_text(
-        bicubic.replace("class Bicubic", "class Darker").replace("permute(0, 3, 1, 2)", "permute(0, 3, 1, 2) * 0.9"),
-        encoding="utf-8",
-    )
-    psnr = (source / "metrics" / "psnr_rgb.py").read_text(encoding="utf-8")
-    (source / "metrics" / "psnr_again.py").write_text(psnr, encoding="utf-8")
+    (source / "methods" / "nearest.py").write_text(METHOD, encoding="utf-8")
+    (source / "metrics" / "grey_levels.py").write_text(METRIC, encoding="utf-8")
     params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
-    copy.edit(
-        "params.yaml", "\nvariants:\n", "\nvariants:\n  darker: { method: darker, task: faces_x8, prior: uniform }\n"
-    )
-    copy.edit("params.yaml", "\n  - psnr_rgb\n", "\n  - psnr_rgb\n  - psnr_again\n")
-    copy.edit("params.yaml", "rows: [bicubic,", "rows: [darker, bicubic,")
-    contract = copy.run(
-        "python", "-m", "pytest", "-q", "-k", "darker or psnr_again", str(Path(__file__).parents[1] / "contract")
-    )
+    entry = "  nearest: { method: nearest, task: faces_x8, prior: uniform }\n"
+    copy.edit("params.yaml", "\nvariants:\n", f"\nvariants:\n{entry}")
+    copy.edit("params.yaml", "\n  - psnr_rgb\n", "\n  - psnr_rgb\n  - grey_levels\n")
+    copy.edit("params.yaml", "rows: [bicubic,", "rows: [nearest, bicubic,")
+    tests = str(Path(__file__).parents[1] / "contract")
+    contract = copy.run("python", "-m", "pytest", "-q", "-k", "nearest or grey_levels", tests)
     assert " passed" in contract.stdout
     copy.run("dvc", "repro")
-    cells = (copy.folder / "reports" / "smoke" / "cells.csv").read_text(encoding="utf-8")
-    assert ",darker,faces_x8,psnr_again," in cells and ",bicubic,faces_x8,psnr_again," in cells
+    values = {}
+    with (copy.folder / "reports" / "smoke" / "cells.csv").open(encoding="utf-8", newline="") as file:
+        for cell in csv.DictReader(file):
+            values[cell["row"], cell["metric"]] = cell["value"]
+    assert float(values["nearest", "grey_levels"]) > 0 and float(values["bicubic", "grey_levels"]) > 0
+    assert values["nearest", "psnr_rgb"] != values["bicubic", "psnr_rgb"]
 
-    (source / "methods" / "darker.py").unlink()
-    (source / "metrics" / "psnr_again.py").unlink()
+    (source / "methods" / "nearest.py").unlink()
+    (source / "metrics" / "grey_levels.py").unlink()
     (copy.folder / "params.yaml").write_text(params, encoding="utf-8")
     copy.run("dvc", "repro")
     report = copy.files("reports/smoke")
-    assert all(b"darker" not in data and b"psnr_again" not in data for data in report.values())
-    assert not (copy.folder / "results" / "smoke" / "darker").exists()
+    assert all(b"grey_levels" not in data and b"nearest: " not in data for data in report.values())
+    assert not (copy.folder / "results" / "smoke" / "nearest").exists()
     assert report["reports/smoke/cells.csv"] == (finished.folder / "reports/smoke/cells.csv").read_bytes()
