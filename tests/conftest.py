@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src", "stages", "published", "params.yaml", "dvc.yaml", ".dvcignore", "pyproject.toml")
+COPIED = ("src", "stages", "published", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml")
 
 
 class Workspace:
