@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from srledger.io import fsync_folder, write_json
 
 INACTIVE = "inactive.json"  # stands alone in the output of a stage that its scale does without
+PUBLIC, RESTRICTED = "pictures", "restricted"  # below ``Layout.explored``: what a committed report may show, and not
 
 
 class Layout:
@@ -31,6 +33,26 @@ class Layout:
         """Maps of a prior, one folder per task."""
         return self.root / "data" / self.scale / "priors" / prior
 
+    def gates(self, kind: str) -> Path:
+        """What the gates of one kind (manifests, pairs, priors, rows) found."""
+        return self.root / "data" / self.scale / "gates" / kind
+
+    def explored(self) -> Path:
+        """Facts and pictures of the datasets, for the report's data page."""
+        return self.root / "data" / self.scale / "explored"
+
+    def passed(self, kind: str) -> Path:
+        """What a kind of gate vouches for; the next stages depend on it, and not on the results in ``gates``."""
+        return self.root / "data" / self.scale / "passed" / kind
+
+    def failed_gates(self, kind: str) -> Path:
+        """The table that a failed gate leaves, outside every DVC output."""
+        return self.root / "scratch" / self.scale / "gates" / f"{kind}.md"
+
+    def data_docs(self, kind: str) -> Path:
+        """Great Expectations' own pages; they load from the network, so they are no part of a report."""
+        return self.root / "scratch" / self.scale / "data_docs" / kind
+
     def run(self, row: str) -> Path:
         """Weights and curves of a row."""
         return self.root / "runs" / self.scale / row
@@ -42,6 +64,10 @@ class Layout:
     def scratch(self, row: str, seed: int, fingerprint: str) -> Path:
         """Resume state of one seed, outside every DVC output."""
         return self.root / "scratch" / self.scale / row / f"seed{seed}" / fingerprint[:16]
+
+    def watched(self, dataset: str) -> Path:
+        """The state of the files outside the project that a dataset was read from."""
+        return self.root / "scratch" / self.scale / "watched" / f"{dataset}.json"
 
     def machine(self) -> Path:
         """Seconds and memory as they were measured on this machine."""
@@ -82,3 +108,13 @@ def write_inactive(final: Path, why: str) -> None:
 def is_inactive(folder: Path) -> bool:
     """Whether a stage left word that it had nothing to do."""
     return (folder / INACTIVE).exists()
+
+
+def cache_folder(kind: str) -> Path:
+    """Where ``weights``, ``downloads`` or ``datasets`` are kept: below ``$SRLEDGER_CACHE`` or the user's cache."""
+    named = os.environ.get("SRLEDGER_CACHE")
+    if named:
+        return Path(named) / kind
+    import pooch
+
+    return Path(pooch.os_cache("srledger")) / kind

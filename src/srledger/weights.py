@@ -9,19 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator, model_validator
 
 from srledger.errors import SrledgerError, unknown_name
+from srledger.fetching.addresses import check_address
 from srledger.io import sha256_file
+from srledger.layout import cache_folder
 
 CATALOGUE_FILE = Path(__file__).with_name("weights.yaml")
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
+MAX_BYTES = 8 << 30  # larger than any network here
+ATTEMPTS = 3  # a name that can't be had must not hold up the others for long
 
 FullHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 HashPrefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,63}$")]
@@ -52,9 +53,10 @@ class Entry(BaseModel):
     @classmethod
     def _is_https(cls, url: str | None) -> str | None:
         if url is not None:
-            parts = urlsplit(url)
-            if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS):
-                raise ValueError("must be an https address")
+            try:
+                check_address(url)
+            except SrledgerError as error:
+                raise ValueError(f"must be an https address: {error.problem}") from None
         return url
 
     @model_validator(mode="after")
@@ -91,23 +93,13 @@ def not_at_hand(name: str) -> str:
     return f"weights '{name}' are not at hand (make weights)"
 
 
-def cache_folder() -> Path:
-    """Where fetched weights are kept: ``$SRLEDGER_CACHE/weights`` or the user's cache folder."""
-    named = os.environ.get("SRLEDGER_CACHE")
-    if named:
-        return Path(named) / "weights"
-    import pooch
-
-    return Path(pooch.os_cache("srledger")) / "weights"
-
-
 def search_folders() -> Iterator[Path]:
     """The folders that may hold weights, in the order of their say."""
     if own := os.environ.get("SRLEDGER_WEIGHTS"):
         yield Path(own)
     if mirror := os.environ.get("SRLEDGER_MIRROR"):
         yield Path(mirror) / "weights"
-    yield cache_folder()
+    yield cache_folder("weights")
 
 
 def resolve(name: str, entries: Mapping[str, Entry] | None = None) -> Resolved:
@@ -152,23 +144,15 @@ def _fetch_one(name: str, entries: Mapping[str, Entry] | None, timeout_s: float)
             None, f"weights '{name}' have no public address: put {entry.file} into the folder SRLEDGER_WEIGHTS"
         )
 
-    import pooch
-    import requests
+    from srledger.fetching import downloads
 
-    target = cache_folder() / entry.file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The temporary folder stands beside the target: the rename is atomic, and no torn download can be found.
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-        downloader = pooch.HTTPDownloader(timeout=timeout_s)
-        try:
-            # The hash is checked below, by the rule for prefixes as well; pooch knows whole hashes only.
-            part = Path(
-                pooch.retrieve(entry.url, known_hash=None, path=folder, fname=target.name, downloader=downloader)
-            )
-        except requests.RequestException as error:
-            return Resolved(None, f"weights '{name}' could not be downloaded ({type(error).__name__})")
-        _check(name, entry, part, came_from=entry.url)
-        Path(part).replace(target)
+    target = cache_folder("weights") / entry.file
+    try:
+        downloads.fetch(
+            entry.url, target, entry.expected_hash, entry.size_bytes, MAX_BYTES, timeout_s=timeout_s, attempts=ATTEMPTS
+        )
+    except downloads.Unreachable as error:
+        return Resolved(None, f"weights '{name}' could not be downloaded ({error.kind})")
     return Resolved(target)
 
 
@@ -191,11 +175,11 @@ def file_hash(path: Path) -> str:
     return _hash_once(path, stat.st_size, stat.st_mtime_ns)
 
 
-def _check(name: str, entry: Entry, path: Path, came_from: str | None = None) -> None:
+def _check(name: str, entry: Entry, path: Path) -> None:
     found = file_hash(path)
     if not found.startswith(entry.expected_hash):
         raise SrledgerError(
-            f"weights '{name}' are not the file they should be", where=came_from or path, found=f"sha256 {found}",
+            f"weights '{name}' are not the file they should be", where=path, found=f"sha256 {found}",
             expected=f"sha256 {entry.expected_hash}" + ("" if entry.sha256 else "..."),
-            mend=None if came_from else f"rm {path} && make weights",
+            mend=f"rm {path} && make weights",
         )  # fmt: skip
