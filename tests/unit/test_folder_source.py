@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from image_folders import POINTS, RGB, folder, landmarks, save, sha256
 from PIL import Image
 
-from srledger.data._landmark_table import COORDINATES
+from srledger.data._read_ahead import in_order
 from srledger.data.folder import Config, Folder
 from srledger.errors import SrledgerError
-
-RGB = np.random.default_rng(3).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-POINTS = [4.0, 4, 11, 4, 8, 7, 5, 9, 10, 9]
-
-
-def save(file: Path, pixels: np.ndarray = RGB, **options: Any) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(file, **options)
-    return file
-
-
-def folder(path: Path, **fields: Any) -> Folder:
-    return Folder(Config(**{"path": str(path), "root_env": None, "splits": {"test": "."}, "licence": "ours", **fields}))
-
-
-def landmarks(path: Path, rows: dict[str, list[float]]) -> None:
-    lines = [f"{name},anna,{','.join(map(str, points))}" for name, points in rows.items()]
-    (path / "points.csv").write_text("\n".join([f"file,identity,{','.join(COORDINATES)}", *lines]) + "\n")
 
 
 def only_image(path: Path, **fields: Any) -> np.ndarray:
@@ -42,7 +26,7 @@ def only_image(path: Path, **fields: Any) -> np.ndarray:
 def test_ids_splits_and_order(tmp_path: Path) -> None:
     for name in ("train/b.png", "train/a.PNG", "train/Ö ä.png", "test/a.png"):
         save(tmp_path / name)
-    (tmp_path / "train" / "notes.txt").write_text("not an image, and not named like one")
+    (tmp_path / "train" / ".DS_Store").write_text("left out on purpose")
     source = folder(tmp_path, splits={"test": "test", "train": "train"}, max_images={"train": 2}, redistributable=True)
     assert [(image.id, image.split) for image in source.images()] == [
         ("train_a", "train"),
@@ -51,8 +35,17 @@ def test_ids_splits_and_order(tmp_path: Path) -> None:
     ]
     assert (source.licence, source.redistributable) == ("ours", True)
     every = [image.id for image in folder(tmp_path, splits={"train": "train"}).images()]
-    assert every == ["train_a", "train_b", "train____"]
+    assert every == ["train_a", "train_b", f"train____-{sha256('train/Ö ä.png')[:8]}"]
     assert all(image.pixels.tolist() == RGB.tolist() for image in source.images())
+
+
+def test_odd_names_keep_apart(tmp_path: Path) -> None:
+    names = ["Ö.png", "Ü.png", "Ü.jpg", "_.png", "-.png", "(1).png", "a b.png", "a_b.png", "v1.2", "v1.3"]
+    for name in names:
+        save(tmp_path / "images" / name, format="PNG")
+    ids = {image.id for image in folder(tmp_path / "images").images()}
+    marked = {"image": ["Ö.png", "Ü.png", "Ü.jpg", "_.png", "-.png"], "1_": ["(1).png"], "a_b": ["a b.png"]}
+    assert ids == {"a_b", "v1.2", "v1.3"} | {f"{id}-{sha256(n)[:8]}" for id, group in marked.items() for n in group}
 
 
 def test_the_variable_names_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,23 +92,23 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(only_image(tmp_path), np.rot90(RGB, -1))
 
 
-def test_a_text_file_called_png_and_a_torn_jpeg_are_named_before_any_image_comes(tmp_path: Path) -> None:
+def test_a_text_file_called_png_and_a_torn_jpeg_are_named(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("hello")
     with pytest.raises(SrledgerError, match=r"b\.png"):
-        next(folder(tmp_path).images())
+        list(folder(tmp_path).images())
     torn = save(tmp_path / "b.png").with_name("c.jpg")
     save(torn, quality=95)
     torn.write_bytes(torn.read_bytes()[:-200])
     with pytest.raises(SrledgerError, match=r"c\.jpg"):
-        next(folder(tmp_path).images())
+        list(folder(tmp_path).images())
     assert [image.id for image in folder(tmp_path, skip_unreadable=True).images()] == ["a", "b"]
 
 
 def test_floating_point_files_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.tif", np.ones((4, 4), np.float32))
     with pytest.raises(SrledgerError, match="unknown range"):
-        next(folder(tmp_path).images())
+        list(folder(tmp_path).images())
 
 
 def test_landmarks_and_identity_are_read(tmp_path: Path) -> None:
@@ -141,7 +134,7 @@ def test_bad_landmarks_name_file_and_row(tmp_path: Path, rows: dict[str, list[fl
     save(tmp_path / "a.png")
     landmarks(tmp_path, rows)
     with pytest.raises(SrledgerError, match=message):
-        next(folder(tmp_path, landmarks_csv="points.csv").images())
+        list(folder(tmp_path, landmarks_csv="points.csv").images())
 
 
 def test_a_landmarks_file_without_its_columns(tmp_path: Path) -> None:
@@ -149,16 +142,6 @@ def test_a_landmarks_file_without_its_columns(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("file,nose_x\na.png,3\n")
     with pytest.raises(SrledgerError, match=r"lacks columns(.|\n)*left_eye_x"):
         folder(tmp_path, landmarks_csv="points.csv")
-
-
-def test_lr_files_are_paired_by_stem(tmp_path: Path) -> None:
-    save(tmp_path / "hr" / "a.png")
-    lr = save(tmp_path / "lr" / "a.bmp", RGB[::4, ::4])
-    (image,) = folder(tmp_path, splits={"test": "hr"}, lr_folder="lr").images()
-    np.testing.assert_array_equal(image.lr, RGB[::4, ::4])
-    lr.rename(lr.with_name("b.bmp"))
-    with pytest.raises(SrledgerError, match=r"no LR file(.|\n)*a\.png"):
-        next(folder(tmp_path, splits={"test": "hr"}, lr_folder="lr").images())
 
 
 def test_folders_that_cant_be_a_data_set(tmp_path: Path) -> None:
@@ -182,16 +165,85 @@ def test_sha256sums_guard_every_file(tmp_path: Path) -> None:
     assert len(list(folder(tmp_path, sha256sums_sha256=pinned).images())) == 1
     save(tmp_path / "a.png", RGB[::-1].copy())
     with pytest.raises(SrledgerError, match=r"data changed(.|\n)*a\.png"):
-        next(folder(tmp_path, sha256sums_sha256=pinned).images())
+        list(folder(tmp_path, sha256sums_sha256=pinned).images())
     sums.write_text(f"{hashlib.sha256((tmp_path / 'a.png').read_bytes()).hexdigest()}  a.png\n")
     with pytest.raises(SrledgerError, match=r"data changed(.|\n)*SHA256SUMS"):
         folder(tmp_path, sha256sums_sha256=pinned)
 
 
-def test_real_faces_of_the_mirror() -> None:
-    if "SRLEDGER_MIRROR" not in os.environ:
-        pytest.skip("SRLEDGER_MIRROR is not set: no real faces to read")
-    sums = hashlib.sha256((Path(os.environ["SRLEDGER_MIRROR"]) / "SHA256SUMS").read_bytes()).hexdigest()
+def test_one_error_names_all_rows_that_are_wrong(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    landmarks(tmp_path, {"a.png": POINTS, "b.png": POINTS, "c.png": POINTS})
+    text = (tmp_path / "points.csv").read_text()
+    (tmp_path / "points.csv").write_text(text + "\n\na.png,too,few\na.png,anna," + ",".join(map(str, POINTS)) + "\n")
+    with pytest.raises(SrledgerError) as raised:
+        folder(tmp_path, landmarks_csv="points.csv")
+    said = str(raised.value)
+    for row, reason in {
+        3: "not there, b.png",
+        4: "not there, c.png",
+        7: "fewer values",
+        8: "line 2 has it too",
+    }.items():
+        assert re.search(rf"points\.csv:{row}: .*{reason}", said)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0f", b'file,"no end\n', b"\0\0\0"])
+def test_a_landmarks_file_that_is_none(tmp_path: Path, content: bytes) -> None:
+    save(tmp_path / "a.png")
+    (tmp_path / "points.csv").write_bytes(content)
+    with pytest.raises(SrledgerError, match="the landmarks file"):
+        folder(tmp_path, landmarks_csv="points.csv")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"splits": None}, "give either splits"),
+        ({"split_shares": {"train": 1.0}}, "give either splits"),
+        ({"splits": None, "split_shares": {"train": 0.5, "test": 0.4}}, "have the sum 0.9"),
+        ({"splits": None, "split_shares": {"train": 1.5, "test": -0.5}}, "greater than 0"),
+        ({"splits": None, "split_shares": {"train": float("nan")}}, "greater than 0"),
+        ({"max_megapixels": 0.0}, "greater than 0"),
+        ({"files_sha256": "abc"}, "match pattern"),
+    ],
+)
+def test_settings_that_cant_be(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        folder(tmp_path, **fields)
+
+
+def test_a_larger_limit_lets_a_larger_picture_in(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.zeros((100, 101, 3), np.uint8))
+    with pytest.raises(SrledgerError, match=r"0\.0101 megapixels, more than max_megapixels \(0\.01\)"):
+        list(folder(tmp_path, max_megapixels=0.01).images())
+    assert only_image(tmp_path, max_megapixels=0.0101).shape == (100, 101, 3)
+
+
+def test_an_iteration_can_end_early_and_begin_again(tmp_path: Path) -> None:
+    for k in range(40):
+        save(tmp_path / f"{k:02}.png")
+    source = folder(tmp_path)
+    threads = threading.active_count()
+    for image in source.images():
+        assert image.id == "00"
+        break
+    assert [image.id for image in source.images()] == [f"{k:02}" for k in range(40)]
+    assert threading.active_count() == threads
+
+
+def test_only_so_many_are_read_ahead() -> None:
+    begun: list[int] = []
+    results = in_order(lambda item: begun.append(item) or item * item, range(100), workers=2, ahead=5)
+    for k in range(50):
+        assert next(results) == (k, k * k)
+        assert len(begun) <= k + 1 + 5
+    results.close()
+    assert len(begun) <= 55
+
+
+def test_real_faces_of_the_mirror(mirror: Path) -> None:
+    sums = sha256((mirror / "SHA256SUMS").read_bytes())
     config = Config(
         path="faces/celeba",
         splits={"val": "val", "test": "test"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -44,7 +45,13 @@ class Source(abc.ABC):
 
     def __init__(self, config: PluginConfig) -> None:
         self.config = config
+        # Files that settings let it pass over, (name, why): known when all images have been given.
+        self.left_out: list[tuple[str, str]] = []
 
     @abc.abstractmethod
     def images(self) -> Iterator[SourceImage]:
         """All images of all splits. The same config gives the same images, bit for bit."""
+
+    def watched_files(self) -> list[Path]:
+        """Every local file that the source reads, so that an edit can be noticed; none for what is made or bundled."""
+        return []

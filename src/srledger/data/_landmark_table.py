@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from srledger.data import LANDMARK_NAMES
+from srledger.data._naming import shown
+from srledger.data._refusals import Refusal, Refused, refusals_error
 from srledger.errors import SrledgerError
 
 COORDINATES = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in ("x", "y")]
@@ -30,43 +32,55 @@ def read_faces(data: bytes, table: Path, folder: Path) -> dict[str, Face]:
         data: content of ``table``, CSV with a column ``file`` (relative to ``folder``) and COORDINATES.
 
     Raises:
-        SrledgerError: a column is missing, a row is double, names no file or holds no numbers.
+        SrledgerError: a column is missing, or rows are double, name no file or hold no numbers (all are told).
     """
     try:
-        rows = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+        lines = csv.DictReader(data.decode("utf-8-sig").splitlines(keepends=True), strict=True)
+        columns = list(lines.fieldnames or [])
+        rows = [(lines.line_num, values) for values in lines]
+    except (UnicodeDecodeError, csv.Error) as error:
         raise SrledgerError(
             "the landmarks file can't be read", where=table, found=error, mend="save it as UTF-8 CSV"
         ) from error
-    missing = [column for column in ["file", *COORDINATES] if column not in rows]
+    missing = [column for column in ["file", *COORDINATES] if column not in columns]
     if missing:
         raise SrledgerError(
             "the landmarks file lacks columns",
             where=table,
-            found=", ".join(rows.columns),
+            found=shown(", ".join(columns)),
             expected=", ".join(missing),
             mend="add the columns to its first line",
         )
     faces: dict[str, Face] = {}
-    for row, values in enumerate(rows.to_dict("records"), start=2):
-        name = values["file"]
-        if name in faces or not (folder / name).is_file():
-            problem = "two rows for one file" if name in faces else "a row for a file that is not there"
-            raise SrledgerError(
-                f"the landmarks file has {problem}", where=f"{table}:{row}", found=name, mend="remove the row"
-            )
+    refusals: list[Refusal] = []
+    for row, values in rows:
         try:
-            points = np.array([float(values[column]) for column in COORDINATES]).reshape(-1, 2)
-        except ValueError as error:
-            raise SrledgerError(
-                "a landmark is not a number", where=f"{table}:{row}", found=error, mend=f"correct the row of {name}"
-            ) from error
-        faces[name] = Face(row, values.get("identity") or None, points)
+            name, face = _read_row(row, values, folder)
+            if name in faces:
+                raise Refused(f"two rows for one file, {shown(name)}: line {faces[name].row} has it too")
+            faces[name] = face
+        except Refused as refused:
+            refusals.append(Refusal(f"{shown(table.name)}:{row}", str(refused)))
+    if refusals:
+        raise refusals_error(refusals, table.parent, "correct or remove the row", "row of the landmarks file")
     return faces
 
 
-def check_inside(face: Face, pixels: np.ndarray, file: Path, table: Path) -> None:
-    """Raise SrledgerError for a landmark outside its image.
+def _read_row(row: int, values: dict[str, str], folder: Path) -> tuple[str, Face]:
+    if None in values or None in values.values():
+        raise Refused("more or fewer values than the first line has columns")
+    name = values["file"]
+    if "\0" in name or not os.path.lexists(folder / name):
+        raise Refused(f"a row for a file that is not there, {shown(name)}")
+    try:
+        points = np.array([float(values[column]) for column in COORDINATES]).reshape(-1, 2)
+    except ValueError as error:
+        raise Refused(f"a landmark is not a number: {shown(error)}") from error
+    return name, Face(row, values.get("identity") or None, points)
+
+
+def check_inside(face: Face, pixels: np.ndarray, table: str) -> None:
+    """Raise Refused for a landmark outside its image.
 
     Pixel centres stand at whole numbers, so the image reaches from -0.5 to its size - 0.5.
     """
@@ -74,10 +88,7 @@ def check_inside(face: Face, pixels: np.ndarray, file: Path, table: Path) -> Non
     inside = ((face.landmarks >= -0.5) & (face.landmarks <= limits)).all(axis=1)
     if not inside.all():
         k = int(np.argmin(inside))
-        raise SrledgerError(
-            "a landmark lies outside its image",
-            where=f"{table}:{face.row}",
-            found=f"{LANDMARK_NAMES[k]} at {face.landmarks[k].tolist()}",
-            expected=f"a point in {file.name}, {pixels.shape[1]} x {pixels.shape[0]} px",
-            mend="correct the row, or remove it and its image",
+        raise Refused(
+            f"a landmark lies outside the picture ({shown(table)}:{face.row}: {LANDMARK_NAMES[k]} at "
+            f"{face.landmarks[k].tolist()}, {pixels.shape[1]} x {pixels.shape[0]} px)"
         )

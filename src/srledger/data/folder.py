@@ -1,29 +1,34 @@
 """``folder``: images in a local folder, with landmarks, identities and LR files where it has them.
 
-Every file is read and checked once before the first image is given, so that a bad file is found before anything is
-written. ``_decode`` states how files become RGB uint8 (landmarks refer to the image after its EXIF rotation).
+Every entry of a split's folder is read, left out on purpose (``ignore``), or refused by name; symbolic links to files
+are followed, wherever they lead. ``_decode`` states how files become RGB uint8 (landmarks refer to the image after its
+EXIF rotation).
 """
 
 from __future__ import annotations
 
+import functools
 import logging
-import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Self
 
-from pydantic import Field, PositiveInt
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from srledger.data import SPLITS, Source, SourceImage
-from srledger.data._decode import UnreadableImage, decode_rgb
-from srledger.data._landmark_table import check_inside, read_faces
+from srledger.data import Source, SourceImage
+from srledger.data._content import Contents, files_sha256, read_sums, relative_name, sha256_plain
+from srledger.data._decode import UnreadableImage, decode_rgb, silence_pillow
+from srledger.data._folder_files import FolderFiles, locate
+from srledger.data._landmark_table import Face, check_inside, read_faces
+from srledger.data._naming import image_id, shown
+from srledger.data._read_ahead import in_order
+from srledger.data._refusals import Refusal, Refused, refusals_error
+from srledger.data._splits import Split
 from srledger.errors import SrledgerError
-from srledger.io import sha256_bytes, sha256_file
 from srledger.plugins import PluginConfig
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
-Split = Literal["train", "val", "test"]
 log = logging.getLogger(__name__)
 
 
@@ -32,35 +37,66 @@ class Config(PluginConfig):
 
     Attributes:
         path: folder of the set, relative to the folder that ``root_env`` names, or absolute when ``root_env`` is null.
-        splits: subfolder of ``path`` for each split (``.`` is ``path`` itself); subfolders of these are not entered.
+        splits: subfolder of ``path`` for each split (``.`` is ``path`` itself).
+        split_shares: instead of ``splits``: the images lie in ``path`` itself and are drawn into splits with these
+            shares (sum 1), by their identity where it is known, else each by its file name.
+        split_seed: another draw of ``split_shares``.
+        identity_folders: images stand one level deeper, in subfolders whose names are the identities.
         landmarks_csv: file below ``path`` with columns ``file`` (relative to ``path``), ``left_eye_x`` ...
             ``mouth_right_y`` in pixels and, if known, ``identity``. Every image needs a row.
-        lr_folder: folder relative to ``path`` with an LR file of the same stem for every image.
+        lr_folder: folder relative to ``path`` with an LR file for every image: it has the name of the image in its
+            split's folder, but for the suffix. LR files without an image are not read.
+        ignore: glob patterns of names (of files and folders) that are left out on purpose.
+        max_megapixels: a larger picture is refused by its header, before a pixel is decoded.
         sha256sums_sha256: hash of the ``SHA256SUMS`` file at the root; every file that is read is then checked
             against its line there.
+        files_sha256: hash over all files of the set, whatever ``max_images`` says (see ``_content.files_sha256``).
         max_images: the first n of a split, in sorted order.
-        skip_unreadable: leave broken files out (with a warning) where an error would stop the run.
+        skip_unreadable: leave refused files out (with a warning for each) where an error would stop the run.
         redistributable: may pictures made from it stand in a committed report?
     """
 
     path: str
     root_env: str | None = "SRLEDGER_MIRROR"
-    splits: dict[Split, str] = Field(min_length=1)
+    splits: dict[Split, str] | None = Field(default=None, min_length=1)
+    split_shares: dict[Split, PositiveFloat] | None = Field(default=None, min_length=1)
+    split_seed: int = 0
+    identity_folders: bool = False
     landmarks_csv: str | None = None
     lr_folder: str | None = None
+    ignore: tuple[str, ...] = (".*", "Thumbs.db", "desktop.ini")
+    max_megapixels: PositiveFloat = Field(default=64, allow_inf_nan=False)
     sha256sums_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    files_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     licence: str
     redistributable: bool = False
     max_images: dict[Split, PositiveInt] = Field(default_factory=dict)
     skip_unreadable: bool = False
 
+    @model_validator(mode="after")
+    def _one_kind_of_split(self) -> Self:
+        if (self.splits is None) == (self.split_shares is None):
+            raise ValueError("give either splits (a folder for each) or split_shares (a part for each)")
+        if self.split_shares is not None and not abs(sum(self.split_shares.values()) - 1) < 1e-6:
+            raise ValueError(f"split_shares have the sum {sum(self.split_shares.values()):g}, not 1")
+        return self
+
+    @property
+    def max_file_bytes(self) -> int:
+        """More than the largest picture can need: four uncompressed 16-bit channels, and 64 MiB beside them."""
+        return int(self.max_megapixels * 8e6) + (64 << 20)
+
 
 class Folder(Source):
     """Images named by their path below ``path``: ``train/00001.jpg`` is ``train_00001``, ``baby.png`` is ``baby``.
 
+    Attributes:
+        left_out: (name relative to ``path``, reason) of every refused file, sorted; filled when ``images()`` has run.
+            Names are escaped as Python's ``repr`` escapes them.
+
     Raises:
-        SrledgerError: from the constructor for what is wrong with folders and tables, from ``images()``, before the
-            first image, for what is wrong with a file. Each names the file and how to mend it.
+        SrledgerError: from the constructor for what is wrong with folders and tables, from ``images()`` for what is
+            wrong with files. Each names the files and how to mend it.
     """
 
     config: Config
@@ -70,182 +106,134 @@ class Folder(Source):
         # A folder's licence is its owner's to state, so here these belong to the instance, not to the class.
         self.licence = config.licence
         self.redistributable = config.redistributable
-        self.root, self.path = _locate(config)
-        self._sums = _read_sums(self.root, config.sha256sums_sha256) if config.sha256sums_sha256 else None
-        self._files = {split: self._list(split, config.splits[split]) for split in SPLITS if split in config.splits}
-        table = self.path / (config.landmarks_csv or "")
-        self._faces = read_faces(self._bytes(table), table, self.path) if config.landmarks_csv else None
-        self._lr_files = _files_by_stem(self.path / config.lr_folder) if config.lr_folder else None
-        _check_ids([file for files in self._files.values() for file in files], self.path)
+        self.left_out: list[tuple[str, str]] = []
+        self.root, self.path = locate(config)
+        self._sums = read_sums(self.root, config.sha256sums_sha256) if config.sha256sums_sha256 else None
+        self._faces = self._read_faces(self.path / config.landmarks_csv) if config.landmarks_csv else None
+        self._files = FolderFiles(config, self.root, self.path, self._faces or {})
 
     def images(self) -> Iterator[SourceImage]:
-        """See ``Source.images``; decodes every file twice, to check all before giving the first."""
-        chosen = [(split, file) for split in self._files for file in self._readable(split)]
-        for split, file in chosen:
-            yield self._load(split, file)
+        """See ``Source.images``. Files are checked as they come, each decoded once.
 
-    def _readable(self, split: Split) -> list[Path]:
-        limit = self.config.max_images.get(split, len(self._files[split]))
-        chosen: list[Path] = []
-        for file in self._files[split]:
-            if len(chosen) == limit:
-                break
-            try:
-                self._load(split, file)
-            except UnreadableImage as error:
-                if not self.config.skip_unreadable:
-                    raise
-                log.warning("left out: %s", error)
-                continue
-            chosen.append(file)
-        return chosen
+        When one has been refused no further image is given; the rest are still looked at, and an error at the end
+        names all that was refused. So what was given counts only when the iteration has ended without an error.
+        """
+        silence_pillow()
+        contents = self._contents()
+        refusals = list(self._files.refusals)
+        stopped = any(map(self._stops, refusals))
+        empty: list[str] = []
+        for split, files in self._files.images.items():
+            wanted, given = self.config.max_images.get(split, len(files)), 0
+            with closing(in_order(functools.partial(self._load, contents, split), files)) as loaded:
+                for _, result in loaded:
+                    if isinstance(result, Refusal):
+                        refusals.append(result)
+                        stopped = stopped or self._stops(result)
+                        continue
+                    if not stopped:
+                        yield result
+                    given += 1
+                    if given == wanted:
+                        break
+            if not given:
+                empty.append(split)
+        self._conclude(sorted(refusals), empty)
+        self._check_files(contents)
 
-    def _load(self, split: str, file: Path) -> SourceImage:
-        pixels = decode_rgb(self._bytes(file), file)
-        identity, landmarks = None, None
-        if self._faces is not None:
-            face = self._faces.get(file.relative_to(self.path).as_posix())
-            if face is None:
-                raise SrledgerError(
-                    "an image has no row in the landmarks file",
-                    where=file,
-                    mend=f"add its row to {self.config.landmarks_csv}",
-                )
-            check_inside(face, pixels, file, self.path / str(self.config.landmarks_csv))
-            identity, landmarks = face.identity, face.landmarks
-        lr = None
-        if self._lr_files is not None:
-            if file.stem not in self._lr_files:
-                raise SrledgerError(
-                    "an image has no LR file",
-                    where=file,
-                    expected=f"{file.stem}.* in {self.path / str(self.config.lr_folder)}",
-                    mend="add the LR file, or leave lr_folder out",
-                )
-            lr_file = self._lr_files[file.stem]
-            lr = decode_rgb(self._bytes(lr_file), lr_file)
-        return SourceImage(_image_id(file, self.path), split, pixels, identity, landmarks, lr)
+    def watched_files(self) -> list[Path]:
+        """Every file of the set, and ``SHA256SUMS`` where it is used."""
+        return [*self.files(), *([self.root / "SHA256SUMS"] if self._sums is not None else [])]
 
-    def _bytes(self, file: Path) -> bytes:
-        """A file's content, checked against SHA256SUMS when the config asks for it."""
-        if not file.is_file():
-            raise SrledgerError("there is no such file", where=file, mend="correct the data set's settings")
-        data = file.read_bytes()
-        if self._sums is not None:
-            name = Path(os.path.relpath(file, self.root)).as_posix()
-            if self._sums.get(name) != sha256_bytes(data):
-                raise SrledgerError(
-                    "a file is not the one that SHA256SUMS lists: the data changed",
-                    where=file,
-                    found=sha256_bytes(data),
-                    expected=self._sums.get(name, "a line for this file"),
-                    mend=f"cd {self.root} && sha256sum -c SHA256SUMS",
-                )
-        return data
+    def files(self) -> list[Path]:
+        """Images, their LR files and the landmarks file, sorted: what ``files_sha256`` is taken over."""
+        return self._files.all()
 
-    def _list(self, split: str, subfolder: str) -> list[Path]:
-        folder = self.path / subfolder
-        if ".." in Path(subfolder).parts or Path(subfolder).is_absolute():
+    def _contents(self) -> Contents:
+        keep = self.config.files_sha256 is not None
+        return Contents(self.root, self._sums, self.config.max_file_bytes, keep_digests=keep)
+
+    def _read_faces(self, table: Path) -> dict[str, Face]:
+        try:
+            return read_faces(self._contents().read(table), table, self.path)
+        except Refused as refused:
             raise SrledgerError(
-                "a split leads out of its data set",
-                found=f"splits.{split}: {subfolder}",
-                expected=f"a folder below {self.path}",
+                f"the landmarks file can't be used: {refused}", where=shown(table), mend="correct landmarks_csv"
+            ) from refused
+
+    def _load(self, contents: Contents, split: Split, file: Path) -> SourceImage | Refusal:
+        """One image, or why it is refused; runs in several threads."""
+        name = file.relative_to(self.path)
+        try:
+            pixels = self._pixels(contents, file)
+            identity, landmarks = self._files.folder_identity(file), None
+            if self._faces is not None:
+                table = str(self.config.landmarks_csv)
+                face = self._faces.get(name.as_posix())
+                if face is None:
+                    raise Refused(f"no row in the landmarks file {shown(table)}")
+                check_inside(face, pixels, table)
+                if None not in (identity, face.identity) and identity != face.identity:
+                    raise Refused(f"{shown(table)}:{face.row} says another identity than its folder")
+                identity, landmarks = identity or face.identity, face.landmarks
+            lr = None if self._files.lr_of is None else self._lr_pixels(contents, split, file)
+            return SourceImage(image_id(name), split, pixels, identity, landmarks, lr)
+        except Refused as refused:
+            return Refusal(shown(name.as_posix()), str(refused), refused.must_stop)
+
+    def _lr_pixels(self, contents: Contents, split: Split, file: Path) -> np.ndarray:
+        lr_file = (self._files.lr_of or {}).get(file)
+        if lr_file is None:
+            raise Refused(f"no LR file, {shown(f'{self.config.lr_folder}/{self._files.lr_name(split, file)}')}.*")
+        try:
+            return self._pixels(contents, lr_file)
+        except Refused as refused:
+            lr_name = shown(relative_name(self.path, lr_file))
+            raise Refused(f"its LR file {lr_name}: {refused}", must_stop=refused.must_stop) from refused
+
+    def _pixels(self, contents: Contents, file: Path) -> np.ndarray:
+        data = contents.read(file)
+        try:
+            return decode_rgb(data, file, self.config.max_megapixels)
+        except UnreadableImage as error:
+            raise Refused(error.problem) from error
+
+    def _stops(self, refusal: Refusal) -> bool:
+        return refusal.must_stop or not self.config.skip_unreadable
+
+    def _conclude(self, refusals: list[Refusal], empty: list[str]) -> None:
+        self.left_out = [(refusal.name, refusal.reason) for refusal in refusals]
+        if any(map(self._stops, refusals)):
+            mend = "replace or remove it, name it in `ignore`, or go on without it by skip_unreadable: true"
+            if any(refusal.must_stop for refusal in refusals):
+                mend = f"cd {self.root} && sha256sum -c SHA256SUMS"
+            raise refusals_error(refusals, self.path, mend)
+        for name, reason in self.left_out:
+            log.warning("left out: %s: %s", name, reason)
+        if empty:
+            raise SrledgerError(
+                f"no image of the {empty[0]} split can be used",
+                where=shown(self.path),
+                found=f"{len(refusals)} files left out",
+                mend="replace the files that the warnings name",
             )
-        others = {other: self.path / name for other, name in self.config.splits.items() if other != split}
-        shared = [other for other, place in others.items() if place.resolve() == folder.resolve()]
-        if shared:
+
+    def _check_files(self, contents: Contents) -> None:
+        """Raise SrledgerError unless the set's files are those that ``files_sha256`` was taken over."""
+        expected = self.config.files_sha256
+        if expected is None:
+            return
+        digests: dict[str, str] = {}
+        for file in self.files():
+            with suppress(Refused):  # a file that nobody may read has no hash, so the set's differs
+                digests[relative_name(self.path, file)] = contents.digests.get(file) or sha256_plain(file)
+        found = files_sha256(digests)
+        if found != expected:
             raise SrledgerError(
-                "two splits share their files",
-                where=folder,
-                found=f"{split} and {shared[0]}",
-                expected="a subfolder of its own for each split",
-                mend="move the files apart and edit splits",
-            )
-        files = _image_files(folder)
-        if not files:
-            raise SrledgerError(
-                f"no images for the {split} split",
-                where=folder,
-                expected="files named " + ", ".join(sorted(SUFFIXES)),
-                mend=f"put images there, or edit splits.{split}",
-            )
-        return files
-
-
-def _locate(config: Config) -> tuple[Path, Path]:
-    """The root (where SHA256SUMS stands) and the set's folder below it."""
-    name = config.root_env
-    if name is None:
-        root = path = Path(config.path)
-        if not path.is_absolute():
-            raise SrledgerError(
-                "a path without root_env must be absolute",
-                found=config.path,
-                mend="give the whole path, or set root_env",
-            )
-        mend = "correct the data set's path"
-    else:
-        mend = f"export {name}=/path/to/folder (the official CelebA can be downloaded from its project page)"
-        if not os.environ.get(name):
-            raise SrledgerError(
-                f"{name} is not set, so the images can't be found",
-                expected=f"a folder with {config.path} in it",
-                mend=mend,
-            )
-        root = Path(os.environ[name])
-        path = root / config.path
-    if not path.is_dir():
-        raise SrledgerError("there is no such folder", where=path, mend=mend)
-    return root, path
-
-
-def _read_sums(root: Path, expected_sha256: str) -> Mapping[str, str]:
-    """SHA256SUMS as a mapping of relative path to hash; its own hash must be the expected one."""
-    file = root / "SHA256SUMS"
-    if not file.is_file():
-        raise SrledgerError("there is no SHA256SUMS file", where=file, mend="make it, or set sha256sums_sha256: null")
-    found = sha256_file(file)
-    if found != expected_sha256:
-        raise SrledgerError(
-            "the data changed: SHA256SUMS is not the one this run was set up for",
-            where=file,
-            found=found,
-            expected=expected_sha256,
-            mend="restore the data, or set sha256sums_sha256 to the new hash and run everything again",
-        )
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return {
-        name.removeprefix("./"): digest
-        for digest, name in (re.split(r" [ *]", line, maxsplit=1) for line in lines if line)
-    }
-
-
-def _image_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise SrledgerError("there is no such folder", where=folder, mend="correct the data set's splits or lr_folder")
-    found = (file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in found if file.suffix.lower() in SUFFIXES)
-
-
-def _files_by_stem(folder: Path) -> dict[str, Path]:
-    files = _image_files(folder)
-    _check_ids(files, folder)
-    return {file.stem: file for file in files}
-
-
-def _image_id(file: Path, path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", file.relative_to(path).with_suffix("").as_posix())
-
-
-def _check_ids(files: list[Path], path: Path) -> None:
-    seen: dict[str, Path] = {}
-    for file in files:
-        other = seen.setdefault(_image_id(file, path), file)
-        if other != file:
-            raise SrledgerError(
-                "two images would have one name",
-                where=file,
-                found=other,
-                expected=f"one file for '{_image_id(file, path)}'",
-                mend="rename or remove one of them",
+                "the set changed: its files are not those that this run was set up for",
+                where=shown(self.path),
+                found=found,
+                expected=expected,
+                mend="restore the files, or accept the change by `srledger add-dataset --update NAME` "
+                f"(the new value is {found})",
             )

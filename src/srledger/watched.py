@@ -1,0 +1,53 @@
+"""Files outside the project that a dataset was read from: DVC doesn't see them, so edits are noticed here.
+
+``download`` notes size and time of every file in ``scratch/<scale>/watched``; `srledger config`, with which
+`make repro` begins, looks again. What was never read on this machine is not watched.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from srledger.config import Params
+from srledger.data import Source
+from srledger.errors import SrledgerError
+from srledger.io import read_json, write_json
+from srledger.layout import Layout
+from srledger.plugins import plugin_class
+from srledger.settings import Dataset
+
+NAMED_AT_MOST = 5
+
+
+def note_files(dataset: Dataset, layout: Layout) -> None:
+    """Remember the state of the files that a dataset has just been read from."""
+    assert dataset.source is not None
+    source: Source = plugin_class("data", dataset.source)(dataset.config)
+    write_json(layout.watched(dataset.name), {str(path.absolute()): _state(path) for path in source.watched_files()})
+
+
+def check_files(params: Params, layout: Layout) -> None:
+    """Raise SrledgerError when files of a dataset were edited, removed or renamed since it was read."""
+    for name in params.datasets:
+        record = layout.watched(name)
+        if params.block.datasets[name] is None or not record.exists():
+            continue
+        changed = [path for path, state in read_json(record).items() if _state(Path(path)) != state]
+        if changed:
+            shown = ", ".join(map(repr, changed[:NAMED_AT_MOST])) + (", ..." if len(changed) > NAMED_AT_MOST else "")
+            raise SrledgerError(
+                f"files of dataset '{name}' changed after it was read",
+                where=params.file.place(("scales", params.scale, "datasets", name)),
+                found=f"{len(changed)} of {len(read_json(record))}: {shown}",
+                mend=f"dvc repro --force download@{name} reads them again; where files_sha256 pins them, first"
+                " `srledger add-dataset FOLDER --update`",
+            )
+
+
+def _state(path: Path) -> list[int] | None:
+    """[size in bytes, time of the last change in ns] of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
