@@ -4,6 +4,7 @@ from srledger.config import Params
 from srledger.datasets import build_dataset
 from srledger.layout import Layout, fresh_folder, write_inactive
 from srledger.stage import run
+from srledger.watched import note_files
 
 
 def main(name: str) -> str:
@@ -14,6 +15,7 @@ def main(name: str) -> str:
         return f"download {name}: not part of scale {params.scale}"
     with fresh_folder(folder) as part:
         record = build_dataset(dataset, part)
+    note_files(dataset, Layout(params.scale))
     return f"download {name}: {sum(record['counts'].values())} images, {record['identities']} identities"
 
 

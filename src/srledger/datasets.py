@@ -13,8 +13,9 @@ import numpy as np
 
 from srledger.config import Dataset
 from srledger.data import LANDMARK_NAMES, SPLITS, Source, SourceImage
+from srledger.descriptors import Descriptor, describe, write_descriptors
 from srledger.errors import SrledgerError
-from srledger.io import atomic_open, read_json, sha256_bytes, sha256_file, write_json
+from srledger.io import atomic_open, read_json, sha256_bytes, sha256_file, sha256_json, write_json
 from srledger.packs import Pack, PackWriter
 from srledger.plugins import plugin_class
 from srledger.progress import Progress
@@ -34,16 +35,19 @@ class ManifestRow:
 
 
 def build_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
-    """Write a dataset's packs, ``manifest.csv`` and ``dataset.json`` into ``folder``; returns the latter.
+    """Write a dataset's packs, ``manifest.csv``, ``descriptors.parquet`` and ``dataset.json``; returns the latter.
+
+    What must hold between images (splits that share nothing, ...) is the business of gate ``manifests``.
 
     Raises:
-        SrledgerError: an id that stands twice or can't be a file name, a split that is none, the same picture or
-            the same identity in two splits, or no images at all.
+        SrledgerError: an id that stands twice or can't be a file name, a split that is none, an image that is not
+            8-bit RGB, or no images at all.
     """
     assert dataset.source is not None
     source: Source = plugin_class("data", dataset.source)(dataset.config)
     guard = _Guard(dataset.name)
     manifest: list[list[Any]] = []
+    descriptors: list[Descriptor] = []
     images = iter(source.images())
     for split in SPLITS:
         (folder / f"{split}.json").unlink(missing_ok=True)
@@ -60,6 +64,7 @@ def build_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
                     lr_writers[image.split].add(image.id, image.lr)
                     brings_lr = True
                 manifest.append(_manifest_row(image))
+                descriptors.append(describe(image.pixels))
                 progress.advance(k + 1)
         if not manifest:
             raise SrledgerError(
@@ -79,6 +84,9 @@ def build_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         table.writerows(manifest)
+    write_descriptors(
+        folder / "descriptors.parquet", [row[0] for row in manifest], [row[1] for row in manifest], descriptors
+    )
     record = {
         "source": dataset.source,
         "licence": source.licence,
@@ -86,9 +94,17 @@ def build_dataset(dataset: Dataset, folder: Path) -> dict[str, Any]:
         "counts": {split: sum(row[1] == split for row in manifest) for split in SPLITS},
         "identities": len({row[5] for row in manifest if row[5]}),
         "sha256": sha256_file(folder / "manifest.csv"),
+        "settings_sha256": settings_sha256(dataset),
     }
+    if source.left_out:
+        record["left_out"] = source.left_out
     write_json(folder / "dataset.json", record)
     return record
+
+
+def settings_sha256(dataset: Dataset) -> str:
+    """Hash of what params.yaml says of a dataset."""
+    return sha256_json([dataset.source, dataset.config.model_dump(mode="json") if dataset.config else None])
 
 
 def read_manifest(folder: Path) -> Iterator[ManifestRow]:
@@ -121,13 +137,11 @@ def _manifest_row(image: SourceImage) -> list[Any]:
 
 
 class _Guard:
-    """What must hold between the images of a dataset."""
+    """What must hold of an image, or it can't be packed."""
 
     def __init__(self, dataset: str) -> None:
         self.dataset = dataset
         self.ids: set[str] = set()
-        self.split_of_content: dict[str, tuple[str, str]] = {}
-        self.split_of_identity: dict[str, tuple[str, str]] = {}
 
     def check(self, image: SourceImage) -> None:
         where = f"dataset {self.dataset}, image {image.id}"
@@ -142,17 +156,3 @@ class _Guard:
             raise SrledgerError(
                 "an image is not 8-bit RGB", where=where, found=f"{image.pixels.dtype} {image.pixels.shape}"
             )
-        content = sha256_bytes(image.pixels.tobytes())
-        self._one_split("the same picture stands in two splits", self.split_of_content, content, image, where)
-        if image.identity is not None:
-            self._one_split("one identity stands in two splits", self.split_of_identity, image.identity, image, where)
-
-    def _one_split(
-        self, problem: str, seen: dict[str, tuple[str, str]], key: str, image: SourceImage, where: str
-    ) -> None:
-        split, other = seen.setdefault(key, (image.split, image.id))
-        if split != image.split:
-            raise SrledgerError(
-                problem, where=where, found=f"{image.id} in {image.split}, {other} in {split}",
-                expected="splits that share nothing", mend="take one of the two out of the data set",
-            )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from srledger.config import Task
 from srledger.data import SPLITS
-from srledger.datasets import dataset_record, open_pack, read_manifest
+from srledger.datasets import ManifestRow, dataset_record, open_pack, read_manifest
 from srledger.degradations import Degradation
 from srledger.errors import SrledgerError, errors_of
 from srledger.imresize import imresize_uint8
@@ -22,35 +23,69 @@ from srledger.seeds import numpy_generator
 DEGRADATION_SEED = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """An HR image at its task's size, and its LR image: uint8 ``H x W x 3`` and ``H/s x W/s x 3``.
+
+    ``landmarks`` are [x, y] in pixels of ``hr``, or None; ``drawn`` is what the degradation drew.
+    """
+
+    hr: np.ndarray
+    lr: np.ndarray
+    landmarks: list[list[float]] | None
+    drawn: dict[str, Any]
+
+
+class Degrader:
+    """Makes the pairs of a task from the packs of its dataset, each from the image's own seed."""
+
+    def __init__(self, task: Task, raw: Path) -> None:
+        self.task = task
+        self._degradation: Degradation = plugin_class("degradations", task.degradation)(task.config, task.scale_factor)
+        self._hrs = {split: open_pack(raw, split) for split in SPLITS}
+        self._lrs = {split: open_pack(raw, split, lr=True) for split in SPLITS}
+
+    def pair(self, row: ManifestRow) -> Pair:
+        """The pair of one image; the same whenever and in whatever order it is asked for."""
+        hrs, lrs = self._hrs[row.split], self._lrs[row.split]
+        assert hrs is not None
+        hr, landmarks = fit_hr(np.asarray(hrs.by_id(row.id)), row.landmarks, self.task, row.id)
+        rng = numpy_generator("degradation", self.task.degradation, row.id, DEGRADATION_SEED)
+        with errors_of(f"task {self.task.name}, image {row.id}"):
+            lr, drawn = self._degradation.degrade(hr, rng, np.asarray(lrs.by_id(row.id)) if lrs else None)
+        points = None if landmarks is None else [[round(float(v), 4) for v in point] for point in landmarks]
+        return Pair(hr, lr, points, drawn)
+
+
 def degrade_task(task: Task, raw: Path, folder: Path) -> dict[str, Any]:
     """Write ``<split>_hr``, ``<split>_lr``, ``images.json`` and ``task.json`` into ``folder``; returns the latter.
 
     HR images are reduced to the task's square size (or cut to a multiple of the scale factor), landmarks move with
     them, and each LR image draws from a seed of its own.
     """
-    degradation: Degradation = plugin_class("degradations", task.degradation)(task.config, task.scale_factor)
-    manifest = {row.id: row for row in read_manifest(raw)}
+    degrader = Degrader(task, raw)
+    manifest = list(read_manifest(raw))
     images: list[dict[str, Any]] = []
     with Progress(f"degrade {task.name}", len(manifest)) as progress:
         for split in SPLITS:
-            hr_pack, given = open_pack(raw, split), open_pack(raw, split, lr=True)
-            assert hr_pack is not None
             with (
                 PackWriter(folder / f"{split}_hr", np.uint8) as hrs,
                 PackWriter(folder / f"{split}_lr", np.uint8) as lrs,
             ):
-                for image_id, pixels in hr_pack.items():
-                    row = manifest[image_id]
-                    hr, landmarks = fit_hr(np.asarray(pixels), row.landmarks, task, image_id)
-                    rng = numpy_generator("degradation", task.degradation, image_id, DEGRADATION_SEED)
-                    given_lr = np.asarray(given.by_id(image_id)) if given else None
-                    with errors_of(f"task {task.name}, image {image_id}"):
-                        lr, drawn = degradation.degrade(hr, rng, given_lr)
-                    hrs.add(image_id, hr)
-                    lrs.add(image_id, lr)
-                    points = None if landmarks is None else [[round(float(v), 4) for v in p] for p in landmarks]
+                for row in manifest:
+                    if row.split != split:
+                        continue
+                    pair = degrader.pair(row)
+                    hrs.add(row.id, pair.hr)
+                    lrs.add(row.id, pair.lr)
                     images.append(
-                        {"id": image_id, "split": split, "identity": row.identity, "landmarks": points, "drawn": drawn}
+                        {
+                            "id": row.id,
+                            "split": split,
+                            "identity": row.identity,
+                            "landmarks": pair.landmarks,
+                            "drawn": pair.drawn,
+                        }
                     )
                     progress.advance(len(images))
     write_json(folder / "images.json", images)

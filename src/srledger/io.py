@@ -9,7 +9,10 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CHUNK_BYTES = 1 << 20
 
@@ -70,6 +73,14 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value stored in a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as zstd parquet, atomically; equal tables give equal bytes."""
+    import pyarrow.parquet as pq
+
+    with atomic_open(path) as file:
+        pq.write_table(table, file, compression="zstd", compression_level=9, write_statistics=False, store_schema=False)
 
 
 def sha256_bytes(data: bytes) -> str:

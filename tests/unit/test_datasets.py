@@ -79,14 +79,6 @@ def test_a_file_that_is_no_picture_is_named(photos: Path, tmp_path: Path, bytes_
         build_dataset(folder_dataset(photos), tmp_path / "out")
 
 
-def test_the_same_picture_in_two_splits_is_refused(photos: Path, tmp_path: Path) -> None:
-    (photos / "test" / "leak.png").write_bytes((photos / "train" / "1.png").read_bytes())
-    with pytest.raises(SrledgerError, match="the same picture stands in two splits") as caught:
-        build_dataset(folder_dataset(photos), tmp_path / "out")
-    assert "leak" in str(caught.value) and "train" in str(caught.value)
-    assert not list((tmp_path / "out").glob("*.json"))
-
-
 def test_an_image_smaller_than_its_task_is_refused(photos: Path, tmp_path: Path) -> None:
     dataset = folder_dataset(photos)
     build_dataset(dataset, tmp_path / "raw")

@@ -23,6 +23,7 @@ def metric_info(name: str) -> dict[str, Any]:
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
         "digits": metric.digits,
+        "bounds": list(metric.bounds),
         "protocol": metric.protocol + border,
         "of": metric.of,
     }

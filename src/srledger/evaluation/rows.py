@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from srledger.io import atomic_open
+from srledger.io import write_table
 
 
 def write_rows(path: Path, image_ids: Sequence[str], columns: Mapping[int, Mapping[str, Sequence[float]]]) -> None:
@@ -29,9 +28,3 @@ def write_rows(path: Path, image_ids: Sequence[str], columns: Mapping[int, Mappi
         values = np.concatenate([np.asarray(metrics[name], np.float32) for metrics in columns.values()])
         table[name] = pa.array(values, pa.float32())
     write_table(path, pa.table(table))
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as zstd parquet, atomically; equal tables give equal bytes."""
-    with atomic_open(path) as file:
-        pq.write_table(table, file, compression="zstd", compression_level=9, write_statistics=False, store_schema=False)

@@ -46,6 +46,7 @@ class Metric(abc.ABC):
     Class attributes:
         of: ``image`` (one number per image) or ``set`` (one number per set of images, e.g. a Frechet distance).
         higher_is_better, unit (``dB`` or ``""``), digits (decimals shown in tables).
+        bounds: least and greatest value that it can have (None: no limit).
         protocol: one line for the table's foot: colour space, range, window, network, source.
         weights: names of the weights-catalogue entries it needs.
         paired: False when it reads ``sr`` alone (no-reference); its ``hr`` argument is then ignored.
@@ -55,6 +56,7 @@ class Metric(abc.ABC):
     higher_is_better: ClassVar[bool]
     unit: ClassVar[str] = ""
     digits: ClassVar[int] = 4
+    bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
     protocol: ClassVar[str]
     weights: ClassVar[tuple[str, ...]] = ()
     paired: ClassVar[bool] = True

@@ -19,6 +19,7 @@ class FrechetMetric(Metric):
 
     of = "set"
     higher_is_better = False
+    bounds = (0, None)
 
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:
         super().__init__(config, weights)

@@ -22,6 +22,7 @@ class LpipsMetric(Metric):
 
     trunk: ClassVar[Literal["alex", "vgg"]]
     higher_is_better = False
+    bounds = (0, None)
 
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:
         super().__init__(config, weights)

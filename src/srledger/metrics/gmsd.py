@@ -21,6 +21,7 @@ class Gmsd(Metric):
     """The spread of gradient similarity over an image (Xue et al. 2014); 0 for equal images."""
 
     higher_is_better = False
+    bounds = (0, None)
     protocol = (
         "GMSD, Y of YIQ in 0-255 rounded (MATLAB rgb2gray), 2x2 mean then step 2, Prewitt, c = 170 (Xue et al. 2014)"
     )

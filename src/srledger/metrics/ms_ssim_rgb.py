@@ -26,6 +26,7 @@ class MsSsimRgb(Metric):
     """
 
     higher_is_better = True
+    bounds = (0, 1)
     protocol = (
         "MS-SSIM, RGB, 8-bit in [0, 1], torchmetrics with kernel_size=7 (in effect 11x11 Gaussian sigma 1.5), "
         "4 scales, betas 0.0448 0.2856 0.3001 0.2363, relu; the paper's own range is unclamped [-1, 1]"

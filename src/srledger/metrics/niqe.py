@@ -26,6 +26,7 @@ class Niqe(Metric):
     """Natural image quality evaluator (Mittal et al. 2013) as BasicSR computes it; lower is more natural."""
 
     higher_is_better = False
+    bounds = (0, None)
     digits = 3
     weights = ("niqe_pris_params",)
     paired = False

@@ -18,6 +18,7 @@ class PsnrRgb(Metric):
     """Peak signal-to-noise ratio, one MSE over all pixels and channels."""
 
     higher_is_better = True
+    bounds = (0, None)
     unit = "dB"
     digits = 2
     protocol = "PSNR, RGB, 8-bit, peak 255, one MSE over the three channels, at most 100 dB (equal images)"

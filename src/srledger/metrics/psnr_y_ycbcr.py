@@ -18,6 +18,7 @@ class PsnrYYcbcr(Metric):
     """PSNR of Y with the peak at 255 though Y spans 219 levels: hence 20 log10(255/219) = 1.322 dB above YIQ's."""
 
     higher_is_better = True
+    bounds = (0, None)
     unit = "dB"
     digits = 2
     protocol = (

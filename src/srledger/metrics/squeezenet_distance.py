@@ -21,6 +21,7 @@ class SqueezenetDistance(Metric):
     """Squared distance of channel-normalised features, mean over space, summed over seven layers."""
 
     higher_is_better = False
+    bounds = (0, None)
     weights = ("squeezenet1_1_caffe",)
     protocol = (
         "distance on SqueezeNet 1.1 features (original Caffe weights, ImageNet), unit-normalised over channels, "

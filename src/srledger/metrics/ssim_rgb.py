@@ -18,6 +18,7 @@ class SsimRgb(Metric):
     """Structural similarity (Wang et al. 2004) per channel, averaged."""
 
     higher_is_better = True
+    bounds = (-1, 1)
     protocol = (
         "SSIM, mean over RGB channels, 8-bit, 11x11 Gaussian sigma 1.5, valid region, "
         "C1 = (0.01*255)^2, C2 = (0.03*255)^2"

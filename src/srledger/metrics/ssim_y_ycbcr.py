@@ -18,6 +18,7 @@ class SsimYYcbcr(Metric):
     """Structural similarity (Wang et al. 2004) of the limited-range luma."""
 
     higher_is_better = True
+    bounds = (-1, 1)
     protocol = (
         "SSIM, Y of YCbCr (BT.601, 16-235, MATLAB/BasicSR) from 8-bit RGB, not rounded, 11x11 Gaussian sigma 1.5, "
         "valid region, C1 = (0.01*255)^2, C2 = (0.03*255)^2"

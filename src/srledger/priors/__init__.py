@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,7 +30,13 @@ class PriorInput:
 
 
 class Prior(abc.ABC):
-    """A map per image."""
+    """A map per image.
+
+    Class attributes:
+        constant: it says the same of every pixel, and means to.
+    """
+
+    constant: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig) -> None:
         self.config = config

@@ -15,6 +15,8 @@ class Config(PluginConfig):
 class Uniform(Prior):
     """One for every pixel."""
 
+    constant = True
+
     def map_of(self, image: PriorInput) -> np.ndarray:
         """``1 x 1``, value one; it is spread over the image when it is read."""
         return np.ones((1, 1), np.float16)

@@ -1,0 +1,95 @@
+"""Gate ``priors``: every map is a map: as large as its image, finite, in [0, 1], and not constant unless meant so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from srledger.config import Params
+from srledger.data import SPLITS
+from srledger.gates import Gate, between, equal, unique
+from srledger.io import sha256_file, sha256_json
+from srledger.layout import Layout
+from srledger.packs import Pack
+from srledger.plugins import plugin_class
+
+
+def subjects(params: Params) -> Mapping[str, str | None]:
+    """Every prior of every task that asks for it, as ``<prior>/<task>``."""
+    return {
+        f"{prior.name}/{name}": None
+        if params.tasks[name].active
+        else f"task {name} is not part of scale {params.scale}"
+        for prior in params.priors.values()
+        for name in prior.tasks
+    }
+
+
+def fingerprint(subject: str, layout: Layout) -> str:
+    """Hash over the indices of the prior's packs, which hold the hash of every pack."""
+    return sha256_json([sha256_file(path) for path in sorted(layout.prior(subject).glob("*.json"))])
+
+
+def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
+    """One gate over all maps of one prior for one task."""
+    prior, _, task = subject.partition("/")
+    plugin = plugin_class("priors", params.priors[prior].plugin)
+    lines, counts = [], []
+    for split in SPLITS:
+        images, maps = Pack(layout.packs(task) / f"{split}_hr"), Pack(layout.prior(subject) / split)
+        maps.verify()
+        counts.append({"id": split, "same_ids": images.ids == maps.ids})
+        of_image = dict(zip(images.ids, images.shapes, strict=True))
+        lines += [_line(image_id, split, values, of_image.get(image_id)) for image_id, values in maps.items()]
+    yield Gate("priors", f"{subject}/splits", pd.DataFrame(counts), SPLIT_CHECKS)
+    checks = MAP_CHECKS if plugin.constant else (*MAP_CHECKS, NOT_CONSTANT)
+    yield Gate("priors", f"{subject}/maps", pd.DataFrame(lines), checks)
+
+
+def _line(image_id: str, split: str, values: np.ndarray, image_shape: tuple[int, ...] | None) -> dict[str, object]:
+    finite = np.isfinite(values)
+    least, most = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (np.nan, np.nan)
+    sized = image_shape is not None and values.shape[:2] in {image_shape[:2], (1, 1)}
+    return {
+        "id": image_id, "split": split, "not_finite": int((~finite).sum()), "least": least, "most": most,
+        "spread": most - least, "sized": sized,
+    }  # fmt: skip
+
+
+POISON = "one such value spreads through a loss or a sampler into every weight"
+PLUGIN = "correct the prior's map_of, or the landmarks or weights that it reads"
+MAP_CHECKS = (
+    unique("id", "every image has one map", "maps go by the id of their image"),
+    equal("not_finite", 0, "no value is NaN or infinite", POISON, mend=PLUGIN),
+    between("least", 0, None, "no value is below 0", "a map is a weight: it can't be negative", mend=PLUGIN),
+    between(
+        "most",
+        None,
+        1,
+        "no value is above 1",
+        "maps are normalised, so that their strength is the method's setting",
+        mend=PLUGIN,
+    ),
+    equal(
+        "sized", True, "a map is as large as its HR image (or 1 x 1)", "it would weigh the wrong places", mend=PLUGIN
+    ),
+)
+NOT_CONSTANT = between(
+    "spread",
+    1e-3,
+    None,
+    "no map is constant",
+    "a constant map says nothing: the row would be its own control",
+    mend=PLUGIN,
+)
+SPLIT_CHECKS = (
+    equal(
+        "same_ids",
+        True,
+        "every image of the task has its map, in the task's order",
+        "a map of another image is noise",
+        mend="dvc repro --force precompute_priors@<prior>",
+    ),
+)

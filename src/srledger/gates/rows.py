@@ -1,0 +1,87 @@
+"""Gate ``rows``: every value belongs to a test image and a seed, is a number, and lies where its metric can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from srledger.config import Params
+from srledger.gates import Check, Gate, between, equal, known, unique
+from srledger.io import read_json, sha256_file
+from srledger.layout import Layout
+from srledger.packs import Pack
+
+
+def subjects(params: Params) -> Mapping[str, str | None]:
+    """Every measured row: variants, students, transfers."""
+    return {
+        name: None if params.is_active(name) else f"{name} does not run at scale {params.scale}"
+        for name in params.evaluations
+    }
+
+
+def fingerprint(subject: str, layout: Layout) -> str:
+    """The hash of the row's values."""
+    return sha256_file(layout.result(subject) / "rows.parquet")
+
+
+def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
+    """One gate over the values per image, one over the values per set."""
+    folder = layout.result(subject)
+    result = read_json(folder / "result.json")
+    test_ids = Pack(layout.packs(result["task"]) / "test_hr").ids
+    frame = pd.read_parquet(folder / "rows.parquet")
+    frame["id"] = frame["image_id"] + " seed " + frame["seed"].astype(str)
+    frame["in_test_set"] = frame["image_id"].isin(test_ids)
+    yield Gate("rows", f"{subject}/images", frame, (*IMAGE_CHECKS, *_checks_of_metrics(result)))
+    seeds = frame.groupby("seed")["image_id"].nunique()
+    counts = pd.DataFrame({"id": [f"seed {seed}" for seed in seeds.index], "missing": len(test_ids) - seeds.to_numpy()})
+    yield Gate("rows", f"{subject}/seeds", counts, SEED_CHECKS)
+    sets = [
+        {"id": f"{metric} seed {seed}", "value": found["value"], "missing": len(test_ids) - found["n"]}
+        for metric, by_seed in result["set_metrics"].items()
+        for seed, found in by_seed.items()
+    ]
+    if sets:
+        yield Gate("rows", f"{subject}/sets", pd.DataFrame(sets), SET_CHECKS)
+
+
+def _checks_of_metrics(result: Mapping[str, Any]) -> Iterator[Check]:
+    for metric in result["image_metrics"]:
+        least, most = result["metric_info"][metric]["bounds"]
+        yield known(metric, f"{metric} is a number", BROKEN, mend=LOOK)
+        if (least, most) != (None, None):
+            yield between(metric, least, most, f"{metric} lies in {_interval(least, most)}", BROKEN, mend=LOOK)
+
+
+def _interval(least: float | None, most: float | None) -> str:
+    return f"[{'-inf' if least is None else f'{least:g}'}, {'inf' if most is None else f'{most:g}'}]"
+
+
+BROKEN = "a metric that gives such a value is broken, or was given something else than images"
+LOOK = "look at the restored image (results/<scale>/<row>/sr) and at the metric's file"
+IMAGE_CHECKS = (
+    unique("id", "every image stands once for every seed", "a doubled value weighs double in the mean"),
+    equal(
+        "in_test_set",
+        True,
+        "every value belongs to an image of the test split",
+        "a number of another image is no evidence",
+    ),
+)
+SEED_CHECKS = (
+    equal(
+        "missing",
+        0,
+        "every seed has every test image",
+        "a mean over fewer images can't be compared",
+        mend="dvc repro --force evaluate@<row>",
+    ),
+)
+SET_CHECKS = (
+    known("value", "every set metric is a number", BROKEN, mend=LOOK),
+    between("value", 0, None, "no distance between sets is negative", BROKEN, mend=LOOK),
+    equal("missing", 0, "every set metric is over all test images", "a distance over fewer images can't be compared"),
+)
