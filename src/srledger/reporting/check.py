@@ -10,6 +10,7 @@ from srledger.reporting.explain import read_cells
 from srledger.reporting.pictures import read_rgb
 
 KEY = HEADER[:4]
+PAGES = ("index.html", "data.html", "gates.html")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Difference:
 def compare_report(rendered: Path, committed: Path) -> list[Difference]:
     """What differs between two report folders; nothing when they are equal.
 
-    index.html, cells.csv, tables/ and figures/ are compared; what else stands in ``committed`` is not of the report.
+    Its pages, cells.csv, tables/ and figures/ are compared; what else stands in ``committed`` is not of the report.
     PNG grids with other bytes are equal when their pixels are: compressors differ between builds of zlib.
     """
     names = sorted(_names(rendered) | _names(committed))
@@ -45,7 +46,7 @@ def compare_report(rendered: Path, committed: Path) -> list[Difference]:
 
 def _names(folder: Path) -> set[str]:
     files = [
-        folder / "index.html",
+        *(folder / name for name in PAGES),
         folder / "cells.csv",
         *(folder / "tables").glob("**/*"),
         *(folder / "figures").glob("**/*"),

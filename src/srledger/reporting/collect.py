@@ -1,4 +1,4 @@
-"""Gather what a report is made from: rows, curves, facts and pictures, into ``reports/<scale>/rows``.
+"""Gather what a report is made from: rows, curves, facts, gates and pictures, into ``reports/<scale>/rows``.
 
 After this the report needs neither data nor weights: a fresh clone renders it again from the committed folder.
 """
@@ -15,12 +15,15 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from srledger.config import Evaluation, Params
+from srledger.config import Evaluation, Params, Task
 from srledger.errors import SrledgerError
-from srledger.evaluation.rows import write_table
-from srledger.io import read_json, write_json
-from srledger.layout import Layout, is_inactive
+from srledger.gates import KINDS
+from srledger.io import read_json, write_json, write_table
+from srledger.layout import INACTIVE, PUBLIC, RESTRICTED, Layout, is_inactive
 from srledger.packs import Pack
+from srledger.reporting.data_page import EXPLORATION, PICTURES
+from srledger.reporting.gates_page import GATES
+from srledger.reporting.rows import HASHES
 
 
 def drop_removed(params: Params, layout: Layout) -> list[str]:
@@ -35,7 +38,7 @@ def drop_removed(params: Params, layout: Layout) -> list[str]:
 
 
 def collect(params: Params, layout: Layout, folder: Path, *, private: bool = False) -> None:
-    """Fill ``folder`` with rows, curves, ``results.json`` and pictures of every row that runs at this scale.
+    """Fill ``folder`` with rows, curves, ``results.json``, gate results, facts and pictures of what runs at this scale.
 
     Args:
         private: take pictures of sets that may not be redistributed too (for a local gallery).
@@ -46,6 +49,7 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
     records = [
         (evaluation, _record(layout, evaluation)) for evaluation in params.evaluations.values() if evaluation.active
     ]
+    unavailable = [evaluation for evaluation in params.evaluations.values() if evaluation.unavailable]
     for evaluation, record in records:
         shutil.copyfile(
             layout.result(evaluation.name) / "rows.parquet", folder / f"{record['row']}__{record['task']}.parquet"
@@ -55,7 +59,7 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
     }
     summary = {
         "scale": params.scale,
-        "results": [record for _, record in records],
+        "results": [record for _, record in records] + [_unavailable(params, one) for one in unavailable],
         "datasets": {task["dataset"]["name"]: _without(task["dataset"], "name") for task in tasks.values()},
         "tasks": {
             name: {
@@ -65,10 +69,13 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
                 "hr_size_px": task["hr_size_px"] or "native",
             }
             for name, task in tasks.items()
-        },
+        }
+        | {one.task.name: _asked_for(one.task) for one in unavailable},
     }
     write_json(folder / "results.json", summary)
     write_table(folder / "curves.parquet", _curves(layout, (name for name, row in params.rows.items() if row.active)))
+    collect_gates(layout, folder)
+    collect_exploration(layout.explored(), folder, private=private)
     for name, task in tasks.items():
         if task["dataset"]["redistributable"] or private:
             shown = [evaluation for evaluation, _ in records if evaluation.task.name == name]
@@ -80,6 +87,41 @@ def _record(layout: Layout, evaluation: Evaluation) -> dict[str, Any]:
     if not (folder / "result.json").exists() or is_inactive(folder):
         raise SrledgerError("a row has no results", where=folder, expected="result.json", mend="dvc repro")
     return read_json(folder / "result.json")
+
+
+def _unavailable(params: Params, evaluation: Evaluation) -> dict[str, Any]:
+    """The record of a row whose data can't be had: every cell says why."""
+    row, why = evaluation.row, evaluation.unavailable
+    return {
+        "row": row.name,
+        "task": evaluation.task.name,
+        "method": row.method,
+        "prior": row.prior.name,
+        "trained_on": row.task.name,
+        "teacher": row.teacher.name if row.teacher else None,
+        "config": row.config.model_dump(mode="json"),
+        "training": None,
+        "seeds": [],
+        "n_test": 0,
+        "parameters": None,
+        "macs": None,
+        "image_metrics": [],
+        "set_metrics": {},
+        "unavailable": dict.fromkeys(params.metrics_of(evaluation.task), why),
+        "failed": None,
+        "metric_info": {},
+        **dict.fromkeys(HASHES, ""),
+    }
+
+
+def _asked_for(task: Task) -> dict[str, Any]:
+    """What is known of a task without its images."""
+    return {
+        "dataset": task.dataset.name,
+        "degradation": task.degradation,
+        "scale_factor": task.scale_factor,
+        "hr_size_px": task.hr_size_px or "native",
+    }
 
 
 def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
@@ -99,6 +141,22 @@ def _curves(layout: Layout, rows: Iterable[str]) -> pa.Table:
                     columns["value"].append(float(line["value"]))
     types = {"row": pa.string(), "seed": pa.int32(), "step": pa.int32(), "name": pa.string(), "value": pa.float32()}
     return pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
+
+
+def collect_gates(layout: Layout, folder: Path) -> None:
+    """Write the results of all gates of a scale into one file of ``folder``, in the pipeline's order, then by name."""
+    found = [path for kind in KINDS for path in sorted(layout.gates(kind).rglob("*.json")) if path.name != INACTIVE]
+    write_json(folder / GATES, [read_json(path) for path in found])
+
+
+def collect_exploration(explored: Path, folder: Path, *, private: bool) -> None:
+    """Copy the facts of every dataset into ``folder``, and the pictures that this report may show."""
+    for path in sorted(explored.glob("*.json")):
+        (folder / EXPLORATION).mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / EXPLORATION / path.name)
+    for source in (PUBLIC, RESTRICTED) if private else (PUBLIC,):
+        if (explored / source).is_dir():
+            shutil.copytree(explored / source, folder / EXPLORATION / PICTURES, dirs_exist_ok=True)
 
 
 def _pictures(layout: Layout, task: str, shown: Sequence[Evaluation], count: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page a reviewer opens: one file, no network, everything in it."""
+"""The pages a reviewer opens: each one file, no network, everything in it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from srledger.reporting.rows import HASHES, Rows
 from srledger.reporting.views import TableView, difference_text, label, p_text, round_to
 
 TEMPLATES = Path(__file__).parent / "templates"
+PAGES = {"index.html": "Report", "data.html": "Data", "gates.html": "Gates"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,19 @@ def render_html(
     pictures: Sequence[Picture],
     config: ReportConfig,
 ) -> str:
-    """The whole page as text: CSS, JavaScript, figures and pictures stand inside it."""
+    """The results page as text: CSS, JavaScript, figures and pictures stand inside it."""
+    return render_page(
+        "report.html.j2", "index.html",
+        rows=rows, views=views, cells=cells, config=config, gaps=_gaps(cells, rows.scale),
+        figures={name: inline_svg(svg, _alt(name)) for name, svg in figures.items()},
+        pictures=_pictures(pictures), private=_private(rows, pictures),
+        columns=_columns(views), data=_json(_explorer(rows, views)),
+        dataset_of={task: about["dataset"] for task, about in rows.tasks.items()},
+    )  # fmt: skip
+
+
+def render_page(template: str, here: str, **values: Any) -> str:
+    """A page of the report as text; ``here`` is its file name, one of PAGES."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -58,16 +71,19 @@ def render_html(
         label=label, round_to=round_to, plain=plain, p_text=p_text, difference_text=difference_text, cell_id=cell_id,
         verdict=verdict, compact=canonical_json, HASHES=HASHES,
     )  # fmt: skip
-    text = environment.get_template("report.html.j2").render(
+    text = environment.get_template(template).render(
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        rows=rows, views=views, cells=cells, config=config, gaps=_gaps(cells, rows.scale),
-        figures={name: inline_svg(svg, _alt(name)) for name, svg in figures.items()},
-        pictures=_pictures(pictures), private=_private(rows, pictures),
-        columns=_columns(views), data=_json(_explorer(rows, views)),
-        dataset_of={task: about["dataset"] for task, about in rows.tasks.items()},
-    )  # fmt: skip
+        pages=PAGES,
+        here=here,
+        **values,
+    )
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()) + "\n"
+
+
+def data_address(path: Path) -> str:
+    """A PNG file as an address that holds it: the bytes of the rows folder, not encoded again."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def cell_id(cell: Cell) -> str:
@@ -128,14 +144,11 @@ def _gaps(cells: Sequence[Cell], scale: str) -> list[Gap]:
 
 
 def _pictures(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
-    """Per picture its PNG files as data addresses: the bytes of the rows folder, not encoded again."""
+    """Per picture its PNG files as data addresses."""
     shown = []
     for picture in pictures:
         files = {"LR": picture.lr, **picture.restored, "HR": picture.hr}
-        items = [
-            (name, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
-            for name, path in files.items()
-        ]
+        items = [(name, data_address(path)) for name, path in files.items()]
         shown.append({"task": picture.task, "image_id": picture.image_id, "centre": centre_of(picture), "items": items})
     return shown
 

@@ -10,7 +10,9 @@ from srledger.io import write_bytes, write_text
 from srledger.reporting.cells import build_cells, cells_csv, trained_elsewhere
 from srledger.reporting.comparisons import compare_table
 from srledger.reporting.config import ReportConfig
+from srledger.reporting.data_page import render_data_page
 from srledger.reporting.figures import draw_figures
+from srledger.reporting.gates_page import render_gates_page
 from srledger.reporting.html import render_html
 from srledger.reporting.layout import Table, lay_out
 from srledger.reporting.pictures import draw_grid, find_pictures
@@ -23,7 +25,7 @@ from srledger.reporting.views import build_view
 def render_report(
     rows_dir: Path, out_dir: Path, config: ReportConfig, published_dir: Path, row_order: list[str]
 ) -> None:
-    """Write ``index.html``, ``cells.csv``, ``tables/`` and ``figures/`` below ``out_dir``; remove stale files.
+    """Write the three pages, ``cells.csv``, ``tables/`` and ``figures/`` below ``out_dir``; remove stale files.
 
     Args:
         rows_dir: the committed rows. published_dir: csv files of papers' numbers (may be absent).
@@ -55,6 +57,8 @@ def render_report(
         write_if_new(out_dir / name, data)
     write_text(out_dir / "cells.csv", cells_csv(cells))
     write_text(out_dir / "index.html", render_html(rows, views, cells, figures, pictures, config))
+    write_text(out_dir / "data.html", render_data_page(rows_dir, config))
+    write_text(out_dir / "gates.html", render_gates_page(rows_dir))
 
 
 def _trained_elsewhere(rows: Rows, table: Table) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srledger.config import Evaluation, Params
+from srledger.datasets import settings_sha256
 from srledger.errors import SrledgerError
 from srledger.io import read_json
 from srledger.layout import Layout
@@ -27,8 +28,14 @@ def check_report(params: Params, layout: Layout) -> str:
     with tempfile.TemporaryDirectory() as folder:
         render(params, Path(folder), layout.report() / "rows", layout.root)
         differences = [str(difference) for difference in compare_report(Path(folder), layout.report())]
-    recorded = read_json(layout.report() / "rows" / "results.json")["results"]
+    results = read_json(layout.report() / "rows" / "results.json")
+    recorded = results["results"]
     stale, warnings = staleness(params, layout, recorded)
+    stale += [
+        f"dataset {name}: its settings in params.yaml are not those it was made with"
+        for name, about in results["datasets"].items()
+        if name in params.datasets and about.get("settings_sha256") != settings_sha256(params.datasets[name])
+    ]
     problems = differences + stale
     if problems:
         listed = "\n    ".join(problems[:SHOWN] + (["..."] if len(problems) > SHOWN else []))
@@ -48,7 +55,9 @@ def staleness(params: Params, layout: Layout, recorded: list[dict[str, Any]]) ->
     Data and weights are compared where they are at hand; params and code always.
     """
     by_key = {(record["row"], record["task"]): record for record in recorded}
-    active = {(item.row.name, item.task.name): item for item in params.evaluations.values() if item.active}
+    active = {
+        (item.row.name, item.task.name): item for item in params.evaluations.values() if item.active or item.unavailable
+    }
     stale = [f"{row} on {task}: in params.yaml, not in the report" for row, task in active.keys() - by_key.keys()]
     stale += [f"{row} on {task}: in the report, not in params.yaml" for row, task in by_key.keys() - active.keys()]
     warnings = []
@@ -64,6 +73,10 @@ def staleness(params: Params, layout: Layout, recorded: list[dict[str, Any]]) ->
 
 
 def _moved(params: Params, layout: Layout, evaluation: Evaluation, record: dict[str, Any]) -> list[str]:
+    if evaluation.unavailable:
+        return (
+            [] if evaluation.unavailable in record["unavailable"].values() else ["the reason why its data can't be had"]
+        )
     moved = []
     if params_sha256(params, evaluation) != record["params_sha256"]:
         moved.append("params")

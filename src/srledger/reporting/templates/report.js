@@ -12,7 +12,6 @@
   const options = (select, entries) => {
     select.replaceChildren(...entries.map(([value, text]) => make("option", text, { value })));
   };
-  const reportData = JSON.parse(byId("report-data").textContent);
 
   // Sorting. Empty cells stay last either way; equal cells keep their order.
   const sortBy = (table, index, ascending) => {
@@ -39,6 +38,11 @@
     button.addEventListener("click", () => sortBy(table, index, cell.getAttribute("aria-sort") === "descending"));
   });
   document.querySelectorAll("table.sortable").forEach(makeSortable);
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not(#ledger-details)").forEach((part) => { part.open = true; }));
+
+  // What follows belongs to the results page.
+  if (!byId("report-data")) return;
+  const reportData = JSON.parse(byId("report-data").textContent);
 
   // Provenance: a line of the ledger in a dialog.
   const dialog = byId("provenance");
@@ -62,7 +66,6 @@
       showProvenance(byId(link.hash.slice(1)));
     } else if (event.target === dialog) dialog.close();
   });
-  addEventListener("beforeprint", () => document.querySelectorAll("details:not(#ledger-details)").forEach((part) => { part.open = true; }));
 
   // Pictures: the images of the strips are the only copy; everything here reads their addresses.
   const strips = [...document.querySelectorAll(".strip")];
