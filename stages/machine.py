@@ -3,7 +3,8 @@
 from srledger.config import Params
 from srledger.layout import Layout
 from srledger.stage import run
-from srledger.tracking import mirror, write_machine_table
+from srledger.tracking.machine import write_machine_table
+from srledger.tracking.mirror import mirror
 
 
 def main() -> str:

@@ -71,7 +71,7 @@ def test_the_report_renders_again_from_committed_rows_alone(finished: Workspace,
         ("src/srledger/reporting/html.py", {"report"}),
         ("src/srledger/methods/rrdb.py", {"train@rrdb", "train@rrdb_photos", "evaluate@rrdb", "evaluate@rrdb_photos"}),
         ("src/srledger/cli.py", set()),
-        ("src/srledger/tracking.py", {"machine"}),
+        ("src/srledger/tracking/machine.py", {"machine"}),
         ("src/srledger/degradations/bicubic.py", {"degrade@faces_x8", "degrade@photos_x4"}),
     ],
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 from conftest import Workspace
+
+from srledger.io import read_json
 
 
 def runs_of(workspace: Workspace, uri: str) -> dict[str, dict[str, object]]:
@@ -16,10 +20,10 @@ def runs_of(workspace: Workspace, uri: str) -> dict[str, dict[str, object]]:
         "print(json.dumps({run.info.run_name: {'status': run.info.status, 'params': run.data.params,"
         " 'metrics': run.data.metrics, 'tags': {k: v for k, v in run.data.tags.items() if k.startswith('srledger')},"
         " 'curve': len(client.get_metric_history(run.info.run_id, 'curve/loss_total')),"
+        " 'datasets': sorted((used.dataset.name, used.dataset.digest, sorted(tag.value for tag in used.tags))"
+        " for used in run.inputs.dataset_inputs),"
         " 'files': [file.path for file in client.list_artifacts(run.info.run_id)]} for run in runs}))\n"
     )
-    import json
-
     return json.loads(workspace.run("python", "-W", "ignore", "-c", code, uri).stdout.splitlines()[-1])
 
 
@@ -34,6 +38,53 @@ def test_every_row_and_seed_is_a_run(finished: Workspace) -> None:
     assert student["params"]["training.learning_rate"] == "0.001" and student["curve"] >= 5
     assert "faces_x8/psnr_rgb" in student["metrics"] and "samples_faces_x8.png" in student["files"]
     assert len(student["tags"]["srledger.weights_sha256"]) == 64
+
+
+def test_runs_name_their_data_sets(finished: Workspace) -> None:
+    runs = runs_of(finished, finished.env["MLFLOW_TRACKING_URI"])
+    sha256 = read_json(finished.folder / "data/smoke/raw/faces/dataset.json")["sha256"]
+    ((name, digest, tags),) = runs["landmark_unet seed 0"]["datasets"]
+    assert (name, digest) == ("faces", sha256[:32])
+    assert tags == sorted([sha256, "training, testing on faces_x8"])
+
+
+def test_the_registry_of_models_is_filled_from_the_report(finished: Workspace) -> None:
+    code = (
+        "import json, sys; from mlflow import MlflowClient; client = MlflowClient(sys.argv[1])\n"
+        "models = {model.name: model for model in client.search_registered_models()}\n"
+        "versions = {name: [dict(version.tags) for version in client.search_model_versions(f\"name='{name}'\")]"
+        " for name in models}\n"
+        "print(json.dumps({name: [models[name].aliases, versions[name]] for name in models}))\n"
+    )
+    uri = finished.env["MLFLOW_TRACKING_URI"]
+    finished.run("srledger", "mlflow-sync", "--scale", "smoke")  # a second time: still one version each
+    registry = json.loads(finished.run("python", "-W", "ignore", "-c", code, uri).stdout.splitlines()[-1])
+    assert set(registry) == {"landmark_unet", "landmark_unet_student"}, "bicubic has nothing to register"
+    with (finished.folder / "reports/smoke/cells.csv").open(newline="", encoding="utf-8") as file:
+        cells = {(cell["row"], cell["metric"]): cell["value"] for cell in csv.DictReader(file)}
+    best = max(registry, key=lambda row: float(cells[row, "psnr_rgb"]))
+    for row, (aliases, versions) in registry.items():
+        assert len(versions) == 1 and str(aliases["smoke"]) == "1"
+        assert versions[0]["faces_x8/psnr_rgb"] == cells[row, "psnr_rgb"]
+        assert ("smoke_best_psnr_rgb" in aliases) == (row == best)
+
+
+def test_a_half_written_run_is_written_again(finished: Workspace, tmp_path: Path) -> None:
+    before = finished.env
+    finished.env = {**before, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new.db"}
+    reopen = (
+        "import sys; from mlflow import MlflowClient; client = MlflowClient(sys.argv[1])\n"
+        "runs = client.search_runs([client.get_experiment_by_name('srledger/smoke').experiment_id])\n"
+        "client.set_terminated(runs[0].info.run_id, 'KILLED')\n"
+    )
+    try:
+        finished.run("srledger", "mlflow-sync", "--scale", "smoke")
+        finished.run("python", "-W", "ignore", "-c", reopen, finished.env["MLFLOW_TRACKING_URI"])
+        again = finished.run("srledger", "mlflow-sync", "--scale", "smoke").stdout
+        runs = runs_of(finished, finished.env["MLFLOW_TRACKING_URI"])
+    finally:
+        finished.env = before
+    assert "1 runs new" in again and {run["status"] for run in runs.values()} == {"FINISHED"}
 
 
 def test_the_mirror_is_rebuilt_from_disk(finished: Workspace, tmp_path: Path) -> None:

@@ -1,39 +1,29 @@
 """MLflow shows what lies on disk: every row and seed is a run, rebuilt from ``runs/`` and ``results/`` at any time.
 
-The ledger is on disk; MLflow may be down, locked or deleted, and ``srledger mlflow-sync`` fills it again.
+The ledger is on disk; MLflow may be down, locked or deleted, and ``srledger mlflow-sync`` fills it again. A run knows
+its data sets (name, digest, where they come from), and the registry of models is filled from the report.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from srledger.config import Params
+from srledger.datasets import dataset_record
 from srledger.errors import SrledgerError
-from srledger.io import read_json, sha256_json, write_text
+from srledger.io import canonical_json, read_json, sha256_json
 from srledger.layout import Layout
+from srledger.settings import Task
+from srledger.tracking.registry import MODEL, register
 
-MACHINE_COLUMNS = ["row", "stage", "seed", "seconds", "peak_memory_mib", "images_per_s", "threads", "device"]
 KEY_TAG = "srledger.key"
-
-
-def write_machine_table(params: Params, layout: Layout) -> int:
-    """Write ``machine.csv`` from what this machine measured; returns how many timings it holds."""
-    known = {*params.rows, *params.evaluations}
-    records = [read_json(path) for path in sorted(layout.machine().glob("*.json"))]
-    records = [record for record in records if record["row"] in known]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(MACHINE_COLUMNS)
-    for record in records:
-        table.writerow(["" if record[name] is None else record[name] for name in MACHINE_COLUMNS])
-    write_text(layout.report() / "machine.csv", text.getvalue())
-    return len(records)
+DIGEST_DIGITS = 32  # MLflow takes 36
+HOLDS = 1000  # metrics that a request to MLflow may hold
 
 
 def mirror(params: Params, layout: Layout) -> str:
@@ -67,12 +57,20 @@ def sync(params: Params, layout: Layout) -> int:
             (layout.root / "mlartifacts" / params.scale).resolve().as_uri() if uri.startswith("sqlite") else None
         )
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
+        records: list[dict[str, Any]] = []
         present = {run.data.tags.get(KEY_TAG): run for run in client.search_runs([experiment_id], max_results=10000)}
         added = 0
         for record in _records(params, layout):
-            if record["key"] not in present:
-                _add(client, experiment_id, record, layout)
+            run = present.get(record["key"])
+            if run is not None and run.info.status != "FINISHED":  # its sync was killed: what it holds is a part
+                client.delete_run(run.info.run_id)
+                run = None
+            if run is None:
+                present[record["key"]] = _add(client, experiment_id, record, layout)
                 added += 1
+            record["run_id"] = present[record["key"]].info.run_id
+            records.append(record)
+        register(client, records, layout)
         return added
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise SrledgerError("MLflow can't be reached", where=uri, found=str(error).splitlines()[0][:200]) from error
@@ -92,10 +90,13 @@ def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
         }
         for seed in run["seeds"]:
             facts = {"row": row.name, "seed": seed, "run": run, "results": results}
-            yield {**facts, "key": sha256_json([params.scale, facts]), "folder": folder}
+            tasks = {"training": row.task} | {
+                f"testing on {result['task']}": params.tasks[result["task"]] for result in results.values()
+            }
+            yield {**facts, "key": sha256_json([params.scale, facts]), "folder": folder, "tasks": tasks}
 
 
-def _add(client: Any, experiment_id: str, record: dict[str, Any], layout: Layout) -> None:
+def _add(client: Any, experiment_id: str, record: dict[str, Any], layout: Layout) -> Any:
     from mlflow.entities import Metric, Param
 
     run, row, seed = record["run"], record["row"], record["seed"]
@@ -109,18 +110,45 @@ def _add(client: Any, experiment_id: str, record: dict[str, Any], layout: Layout
     }
     created = client.create_run(experiment_id, run_name=f"{row} seed {seed}", tags=tags)
     run_id, started_ms = created.info.run_id, created.info.start_time
+    client.log_inputs(run_id, datasets=list(_datasets(record["tasks"], layout)))
     params = [Param(name, str(value)[:500]) for name, value in _flat(run["resolved"]) if value is not None]
     for k in range(0, len(params), 100):
         client.log_batch(run_id, params=params[k : k + 100])
     metrics = [Metric(name, value, started_ms, step) for name, value, step in _curves(record["folder"], seed)]
     metrics += [Metric(name, value, started_ms, 0) for name, value in _measured(record["results"], seed, layout)]
-    for k in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[k : k + 1000])
+    for k in range(0, len(metrics), HOLDS):
+        client.log_batch(run_id, metrics=metrics[k : k + HOLDS])
     for name, result in record["results"].items():
         grid = _sample_grid(layout, name, result["task"])
         if grid is not None:
             client.log_image(run_id, grid, artifact_file=f"samples_{result['task']}.png")
+    weights = record["folder"] / f"seed{seed}"
+    if weights.is_dir():
+        client.log_artifacts(run_id, str(weights), artifact_path=MODEL)
     client.set_terminated(run_id, "FINISHED")
+    return client.get_run(run_id)
+
+
+def _datasets(tasks: Mapping[str, Task], layout: Layout) -> Iterator[Any]:
+    """MLflow's word for what a run learned from and was measured on: name, digest, source."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    contexts: dict[str, list[str]] = {}
+    for context, task in tasks.items():
+        contexts.setdefault(task.dataset.name, []).append(context)
+    for name, uses in contexts.items():
+        about = dataset_record(layout.raw(name))
+        source = {name: about[name] for name in ("source", "licence", "redistributable")}
+        yield DatasetInput(
+            dataset=Dataset(
+                name=name,
+                digest=about["sha256"][:DIGEST_DIGITS],
+                source_type="srledger",
+                source=canonical_json(source),
+                profile=canonical_json({"counts": about["counts"], "identities": about["identities"]}),
+            ),
+            tags=[InputTag("mlflow.data.context", ", ".join(uses)), InputTag("srledger.sha256", about["sha256"])],
+        )
 
 
 def revision(root: Path) -> str:

@@ -1,0 +1,1 @@
+"""What is shown beside the ledger: MLflow runs and models, and the table of this machine's timings."""
