@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from srledger.entries import SCALES, ParamsFile, StudentEntry, TaskScale, VariantEntry
+from srledger.entries import SCALES, ParamsFile, StudentEntry, VariantEntry
 from srledger.errors import SrledgerError, nearest_name, unknown_name
 from srledger.evaluation.config import EvaluationConfig
 from srledger.io import sha256_file, sha256_json, write_json
@@ -76,18 +76,26 @@ class Params:
 
         Raises SrledgerError with the nearest name.
         """
+        return self._state(name) == "runs"
+
+    def _state(self, name: str) -> str:
+        """``runs``, ``left out`` of this scale, or why the data of a row or transfer can't be had."""
         entries = self.entries
-        if name in entries.transfers:
-            transfer = entries.transfers[name]
-            return self._wanted(name, transfer.task) and self.is_active(transfer.row)
-        entry = entries.variants.get(name) or entries.students.get(name)
+        transfer = entries.transfers.get(name)
+        if transfer is not None and not self.is_active(transfer.row):
+            return "left out"
+        entry = transfer or entries.variants.get(name) or entries.students.get(name)
         if entry is None:
             raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
-        return self._wanted(name, entry.task)
+        data = self.block.datasets[entries.tasks[entry.task].dataset]
+        if data is None or not (self.block.rows == "all" or name in self.block.rows):
+            return "left out"
+        return data.unavailable or "runs"
 
-    def _wanted(self, name: str, task: str) -> bool:
-        has_data = self.block.datasets[self.entries.tasks[task].dataset] is not None
-        return has_data and (self.block.rows == "all" or name in self.block.rows)
+    def why_unavailable(self, name: str) -> str | None:
+        """Why the data of a row or transfer that this scale wants can't be had; None when it runs or is left out."""
+        state = self._state(name)
+        return None if state in ("runs", "left out") else state
 
     def metrics_of(self, task: Task) -> tuple[str, ...]:
         """Metrics of a task, those of every task first."""
@@ -153,8 +161,8 @@ class Params:
 
     def _dataset(self, name: str) -> Dataset:
         entry = self.block.datasets[name]
-        if entry is None:
-            return Dataset(name, None, None)
+        if entry is None or entry.source is None:
+            return Dataset(name, None, None, entry.unavailable if entry else None)
         keys = ("scales", self.scale, "datasets", name)
         self._must_be("source", entry.source, plugin_names("data"), *keys, "source")
         return Dataset(name, entry.source, self._layered(plugin_config("data", entry.source), (*keys, "config")))
@@ -165,11 +173,12 @@ class Params:
         self._must_be("degradation", entry.degradation, plugin_names("degradations"), "tasks", name, "degradation")
         for metric in entry.metrics:
             self._check_metric(metric, ("tasks", name, "metrics"))
-        size = self.block.tasks.get(name, TaskScale()).hr_size_px
+        at_scale = self.block.tasks.get(name)
+        size = at_scale.hr_size_px if at_scale else entry.hr_size_px
         if size is not None and size % entry.scale_factor:
             raise SrledgerError(
                 "the scale factor does not divide the HR size",
-                where=self.file.place(("scales", self.scale, "tasks", name)),
+                where=self.file.place(("scales", self.scale, "tasks", name) if at_scale else ("tasks", name)),
                 found=f"hr_size_px {size}, scale_factor {entry.scale_factor}",
                 expected=f"a multiple of {entry.scale_factor}",
             )
@@ -248,7 +257,7 @@ class Params:
     def _evaluation(self, name: str) -> Evaluation:
         if name in self.rows:
             row = self.rows[name]
-            return Evaluation(name, row, row.task, row.prior, row.active)
+            return Evaluation(name, row, row.task, row.prior, row.active, self.why_unavailable(name))
         entry = self.entries.transfers[name]
         keys = ("transfers", name)
         self._must_be("row", entry.row, self.rows, *keys, "row")
@@ -260,4 +269,4 @@ class Params:
                 "a row can't be measured at another scale factor", where=self.file.place(keys),
                 found=f"x{task.scale_factor}", expected=f"x{row.task.scale_factor}, as {row.name} was trained",
             )  # fmt: skip
-        return Evaluation(name, row, task, self.priors[entry.prior], self.is_active(name))
+        return Evaluation(name, row, task, self.priors[entry.prior], self.is_active(name), self.why_unavailable(name))

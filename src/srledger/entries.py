@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srledger.plugins import PluginConfig
 
@@ -12,10 +12,17 @@ SCALES = ("smoke", "quick", "celeba_cpu", "celeba_gpu", "paper")
 
 
 class DatasetScale(PluginConfig):
-    """A dataset at one scale."""
+    """A dataset at one scale: where it comes from, or why it can't be had yet (its rows then say so)."""
 
-    source: str
+    source: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
+    unavailable: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.source is None) == (self.unavailable is None) or (self.unavailable is not None and self.config):
+            raise ValueError("give source (and its config), or unavailable: <why>")
+        return self
 
 
 class DatasetEntry(PluginConfig):
@@ -25,7 +32,7 @@ class DatasetEntry(PluginConfig):
 
 
 class TaskScale(PluginConfig):
-    """A task at one scale."""
+    """What one scale says of a task."""
 
     hr_size_px: int | None = Field(
         default=None, ge=8, description="HR images are reduced to this square; null: as they are"
@@ -38,6 +45,7 @@ class TaskEntry(PluginConfig):
     dataset: str
     degradation: str
     scale_factor: int = Field(ge=1)
+    hr_size_px: int | None = Field(default=None, ge=8, description="where no scale says another")
     config: dict[str, Any] = Field(default_factory=dict, description="of the degradation")
     metrics: tuple[str, ...] = Field(default=(), description="beside the metrics of every task")
 

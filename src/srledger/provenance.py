@@ -72,8 +72,7 @@ def _resolved_task(task: Task) -> dict[str, Any]:
         "config": task.config.model_dump(mode="json"),
         "scale_factor": task.scale_factor,
         "hr_size_px": task.hr_size_px,
-        "source": task.dataset.source,
-        "dataset": task.dataset.config.model_dump(mode="json") if task.dataset.config else None,
+        "dataset": task.dataset.name,
     }
 
 

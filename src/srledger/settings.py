@@ -14,11 +14,15 @@ Made = TypeVar("Made")
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A dataset at the current scale; ``source`` is None when the scale does without it."""
+    """A dataset at the current scale.
+
+    ``source`` is None when the scale does without it, and when it can't be had yet: then ``unavailable`` says why.
+    """
 
     name: str
     source: str | None
     config: PluginConfig | None
+    unavailable: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Evaluation:
     task: Task
     prior: PriorSpec
     active: bool
+    unavailable: str | None = None  # why its data can't be had: the row stands in the tables and says so
 
 
 class Lazily(Mapping[str, Made]):
