@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CACHE := $(or $(SRLEDGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srledger)
 ACTIVATE := . $(BIN)/activate &&
 
-.PHONY: help env repro test check bench test-deps weights celeba smoke lock clean
+.PHONY: help env repro ablations test check bench test-deps weights celeba smoke lock clean services services-down
 
 help:  ## what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -25,11 +25,15 @@ $(STAMP): requirements.lock pyproject.toml .venv-bootstrap/.installed
 	test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@mkdir -p .cache
 	@$(BIN)/dvc cache dir --quiet --local "$(CACHE)/dvc"
 	@touch $@
 
 repro: env  ## everything that is out of date, then the report (dvc repro)
 	$(ACTIVATE) srledger config && dvc repro
+
+ablations: env  ## the ablation grid and its report, one stage after another (dvc repro ablations/dvc.yaml)
+	$(ACTIVATE) srledger config && dvc repro ablations/dvc.yaml
 
 test: env  ## the test suite: no network, no mirror needed
 	$(ACTIVATE) python -m pytest tests
@@ -38,6 +42,7 @@ check: env  ## lint, types, and every committed report rendered again and compar
 	$(ACTIVATE) ruff check .
 	$(ACTIVATE) ruff format --check .
 	$(ACTIVATE) mypy
+	$(ACTIVATE) srledger config
 	$(ACTIVATE) for report in reports/*/; do srledger report --scale "$$(basename "$$report")" --check || exit 1; done
 
 bench: env  ## speeds of this machine
@@ -54,6 +59,12 @@ celeba: env  ## real faces on two cores, hours: needs SRLEDGER_MIRROR; ONLY=row,
 
 smoke: env  ## the whole graph on 8 images, under a minute
 	$(ACTIVATE) srledger repro --scale smoke
+
+services: env  ## Prefect's server, MLflow's page and two workers on loopback; prints the addresses
+	$(ACTIVATE) srledger services up
+
+services-down: env  ## stops them, and what they run
+	$(ACTIVATE) srledger services down
 
 lock: .venv-bootstrap/.installed  ## resolve the dependencies anew
 	$(UV) lock --upgrade

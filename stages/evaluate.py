@@ -6,7 +6,7 @@ from srledger.stage import run
 
 
 def main(name: str) -> str:
-    params = Params.load()
+    params = Params.load().holding(name)
     layout = Layout(params.scale)
     if not params.is_active(name):
         write_inactive(layout.result(name), f"{name} does not run at scale {params.scale}")

@@ -20,6 +20,7 @@ Scale = Annotated[str | None, typer.Option("--scale", "-s", help="a scale of par
 @app.command()
 def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = "", scale: Scale = None) -> None:
     """Print what params.yaml resolves to for one row; without a row, only check the file."""
+    from srledger.ablations import check_lock
     from srledger.config import Params
     from srledger.layout import Layout
     from srledger.watched import check_files
@@ -27,6 +28,7 @@ def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = 
     params = Params.load(scale=scale)
     if not row:
         check_files(params, Layout(params.scale))
+        check_lock(params.ablations.grid, params.entries, Path())
         typer.echo(f"params.yaml is whole: scale {params.scale}, {sum(map(params.is_active, params.rows))} rows run")
         return
     resolved = params.row(row)
@@ -40,33 +42,33 @@ def repro(
     only: Annotated[str, typer.Option(help="rows, separated by commas; default: everything and the report")] = "",
 ) -> None:
     """Run `dvc repro` at another scale, and leave params.yaml and dvc.lock as they were."""
-    from srledger.config import Params
-    from srledger.layout import Layout
+    from srledger.provenance import GRID
+    from srledger.reports import open_report
     from srledger.scales import repro_at, targets_of
     from srledger.watched import check_files
 
-    params = Params.load(scale=scale)
-    check_files(params, Layout(params.scale))
-    raise typer.Exit(repro_at(params.scale, targets_of(params, [name for name in only.split(",") if name])))
+    params, layout = open_report(scale)
+    check_files(params, layout)
+    targets = targets_of(params, [name for name in only.split(",") if name])
+    raise typer.Exit(repro_at(params.scale, targets or ([GRID] if layout.ablations else [])))
 
 
 @app.command()
 def report(
     scale: Scale = None,
     check: Annotated[bool, typer.Option("--check", help="compare with what is committed, change nothing")] = False,
+    ablations: Annotated[bool, typer.Option("--ablations", help="the report of the scale's ablation grid")] = False,
 ) -> None:
     """Render a report again from its committed rows; with --check, compare it byte for byte."""
-    from srledger.config import Params
-    from srledger.layout import Layout
+    from srledger.reports import open_report
 
-    params = Params.load(scale=scale)
-    layout = Layout(params.scale)
+    params, layout = open_report(scale, ablations=ablations)
     rows = layout.report() / "rows"
     if not (rows / "results.json").exists():
         raise SrledgerError(
             "there is no report of this scale",
             where=rows,
-            mend=f"set scale: {params.scale} in params.yaml, then dvc repro",
+            mend=f"srledger repro --scale {layout.name}",
         )
     if check:
         from srledger.reporting.verify import check_report
@@ -80,13 +82,46 @@ def report(
 
 
 @app.command()
+def ablations(
+    scale: Scale = None,
+    write: Annotated[bool, typer.Option("--write", help="write ablations/grid.lock.yaml from params.yaml")] = False,
+    check: Annotated[bool, typer.Option("--check", help="fail when that file is not what params.yaml gives")] = False,
+    failed: Annotated[str, typer.Option(help="a row that failed: the report goes on without it, with --why")] = "",
+    why: Annotated[str, typer.Option(help="what its cells shall say")] = "",
+) -> None:
+    """List the rows of the ablation grid, what each changes, and whether it runs at this scale."""
+    from srledger.ablations import LOCK, check_lock, mark_failed, select, write_lock
+    from srledger.reports import open_report
+
+    params, layout = open_report(scale, ablations=True)
+    grid = params.ablations.grid
+    if failed:
+        for name in select(grid, [failed]):
+            mark_failed(layout, name, why)
+            typer.echo(f"{name}: marked as failed")
+        return
+    if write:
+        typer.echo(f"{LOCK}: {'written' if write_lock(grid, params.entries, layout.root) else 'was up to date'}")
+        return
+    check_lock(grid, params.entries, layout.root)
+    active = params.ablations.active_rows()
+    if check:
+        typer.echo(f"{LOCK} is what params.yaml gives: {len(grid.rows)} rows, {len(active)} at scale {params.scale}")
+        return
+    for name, row in grid.rows.items():
+        changes = ", ".join(f"{path} {json.dumps(value)}" for path, value in row.settings.items()) or row.base
+        typer.echo(f"{name:40} {'runs' if name in active else 'does not run'}; {changes}")
+
+
+@app.command()
 def explain(selector: Annotated[str, typer.Argument(help="metric/row/task")], scale: Scale = None) -> None:
     """Print where a number comes from and the command that makes it again."""
-    from srledger.config import Params
-    from srledger.layout import Layout
+    from srledger.layout import is_ablation
     from srledger.reporting.explain import explain as explain_cell
+    from srledger.reports import open_report
 
-    typer.echo(explain_cell(Layout(Params.load(scale=scale).scale).report() / "cells.csv", selector))
+    _, layout = open_report(scale, ablations=is_ablation(selector))
+    typer.echo(explain_cell(layout.report() / "cells.csv", selector))
 
 
 @app.command()
@@ -164,6 +199,82 @@ def mlflow_sync(scale: Scale = None) -> None:
 
     params = Params.load(scale=scale)
     typer.echo(f"{sync(params, Layout(params.scale))} runs new in MLflow")
+
+
+@app.command()
+def pipeline(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="rows or stages; default: everything and the report")
+    ] = None,
+    scale: Scale = None,
+    force: Annotated[bool, typer.Option("--force", help="run stages that are up to date, too")] = False,
+) -> None:
+    """What `dvc repro` does, stages side by side within the leases; no server is needed."""
+    _enter_flows()
+    from flows.pipeline import run_here
+
+    raise typer.Exit(run_here(Path.cwd(), targets or [], scale, force))
+
+
+@app.command()
+def sweep(
+    only: Annotated[str, typer.Option(help="rows or tables of the grid, separated by commas; default: all")] = "",
+    scale: Scale = None,
+) -> None:
+    """The ablation grid and its report, rows side by side within the leases; no server is needed."""
+    _enter_flows()
+    from flows.ablation_sweep import run_here
+
+    raise typer.Exit(run_here(Path.cwd(), [name for name in only.split(",") if name], scale))
+
+
+def _enter_flows() -> None:
+    """Make the clone's ``flows`` importable: they are no part of the installed package."""
+    here = Path.cwd()
+    if not (here / "flows" / "__init__.py").exists():
+        raise SrledgerError(
+            "a folder is missing", where=here / "flows", mend="run the command in the project's top folder"
+        )
+    (here / ".cache").mkdir(exist_ok=True)  # where Prefect is at home, by pyproject.toml
+    sys.path.insert(0, str(here))
+
+
+services = typer.Typer(no_args_is_help=True, help="Prefect's server, MLflow's page and two workers on this machine.")
+app.add_typer(services, name="services")
+
+
+@services.command("up")
+def services_up(
+    prefect_port: Annotated[int | None, typer.Option(help="of Prefect's server, default 4200")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="of MLflow's page, default 5000")] = None,
+) -> None:
+    """Start what does not run, wait until it is healthy, print the two addresses."""
+    from srledger.config import Params
+    from srledger.services import PREFECT_URL, Services
+    from srledger.yamlmap import YamlFile
+
+    found = Services(Path(), prefect_port, mlflow_port)
+    found.up(Params(YamlFile.read(Path("params.yaml"))).orchestration, typer.echo)
+    typer.echo(f"Prefect: {found.prefect_url}\nMLflow:  {found.mlflow_url}")
+    if found.prefect_url != PREFECT_URL:
+        typer.echo(f"every `prefect` command must know the port: export PREFECT_API_URL={found.prefect_url}/api")
+
+
+@services.command("down")
+def services_down() -> None:
+    """Stop them: flow runs that run are stopped too, trainings save a checkpoint."""
+    from srledger.services import Services
+
+    Services(Path()).down(typer.echo)
+
+
+@services.command("status")
+def services_status() -> None:
+    """Say how each of them is."""
+    from srledger.services import Services
+
+    for name, state in Services(Path()).status().items():
+        typer.echo(f"{name:16}{state}")
 
 
 def main() -> None:

@@ -6,20 +6,26 @@ Settings are laid over each other, the later winning key by key: ``training`` < 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from srledger.entries import SCALES, ParamsFile, StudentEntry, VariantEntry
 from srledger.errors import SrledgerError, nearest_name, unknown_name
 from srledger.evaluation.config import EvaluationConfig
 from srledger.io import sha256_file, sha256_json, write_json
+from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
+from srledger.orchestration import OrchestrationConfig
 from srledger.plugins import PACKAGE, plugin_config, plugin_names
 from srledger.reporting.config import ReportConfig
 from srledger.settings import Dataset, Evaluation, Lazily, PriorSpec, Row, Task
 from srledger.training.config import TrainingConfig
 from srledger.weights import catalogue
 from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
+
+if TYPE_CHECKING:
+    from srledger.ablation_params import AblationParams
 
 
 class Params:
@@ -34,9 +40,10 @@ class Params:
         self.block = self.entries.scales[self.scale]
         self._check_names()
         self.evaluation = self._layered(EvaluationConfig, ("evaluation",), ("scales", self.scale, "evaluation"))
-        self.report = self._layered(ReportConfig, ("report",))
+        self.orchestration = self._layered(OrchestrationConfig, ("orchestration",))
+        self._report: ReportConfig = self._layered(ReportConfig, ("report",))
         self._must_be(
-            "row", self.report.baseline, [*self.entries.variants, *self.entries.students], "report", "baseline"
+            "row", self._report.baseline, [*self.entries.variants, *self.entries.students], "report", "baseline"
         )
         self.datasets = Lazily(self.entries.datasets, self._dataset)
         self.tasks = Lazily(self.entries.tasks, self._task)
@@ -58,6 +65,8 @@ class Params:
             for part in (params.datasets, params.tasks, params.priors, params.evaluations):
                 for name in part:
                     part[name]
+            for name in params.ablations.rows:
+                params.ablations.rows[name]
             write_json(mark, {"scale": params.scale})
         return params
 
@@ -65,18 +74,38 @@ class Params:
         code = [sha256_file(path) for path in sorted(PACKAGE.rglob("*.py"))]
         return sha256_json([self.scale, sha256_file(self.file.path), code])[:32]
 
+    @functools.cached_property
+    def report(self) -> ReportConfig:
+        """What the report shows."""
+        if not self.block.ablations.rows:
+            return self._report
+        links = {**self._report.links, f"ablations of {self.scale}": f"../{self.scale}{ABLATIONS}/index.html"}
+        return self._report.model_copy(update={"links": links})
+
+    @functools.cached_property
+    def ablations(self) -> AblationParams:
+        """The ablation grid of this scale, as parameters of its own."""
+        from srledger.ablation_params import AblationParams
+
+        return AblationParams(self.file, self.scale)
+
+    def holding(self, name: str) -> Params:
+        """The parameters among whose rows ``name`` is: these, or those of the ablation grid."""
+        return self.ablations if is_ablation(name) else self
+
     def row(self, name: str) -> Row:
-        """A variant or student by name. Raises SrledgerError with the nearest name."""
-        if name not in self.rows:
-            raise unknown_name("row", name, self.rows, where=self.file.path.name)
-        return self.rows[name]
+        """A variant, student or ablation row by name. Raises SrledgerError with the nearest name."""
+        rows = self.holding(name).rows
+        if name not in rows:
+            raise unknown_name("row", name, rows, where=self.file.path.name)
+        return rows[name]
 
     def is_active(self, name: str) -> bool:
         """Whether a row or transfer runs at this scale; no plug-in is loaded for the answer.
 
         Raises SrledgerError with the nearest name.
         """
-        return self._state(name) == "runs"
+        return self.holding(name)._state(name) == "runs"
 
     def _state(self, name: str) -> str:
         """``runs``, ``left out`` of this scale, or why the data of a row or transfer can't be had."""
@@ -87,14 +116,17 @@ class Params:
         entry = transfer or entries.variants.get(name) or entries.students.get(name)
         if entry is None:
             raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
-        data = self.block.datasets[entries.tasks[entry.task].dataset]
-        if data is None or not (self.block.rows == "all" or name in self.block.rows):
+        return self._state_on(entry.task, self.block.rows == "all" or name in self.block.rows)
+
+    def _state_on(self, task: str, wanted: bool) -> str:
+        data = self.block.datasets[self.entries.tasks[task].dataset]
+        if data is None or not wanted:
             return "left out"
         return data.unavailable or "runs"
 
     def why_unavailable(self, name: str) -> str | None:
         """Why the data of a row or transfer that this scale wants can't be had; None when it runs or is left out."""
-        state = self._state(name)
+        state = self.holding(name)._state(name)
         return None if state in ("runs", "left out") else state
 
     def metrics_of(self, task: Task) -> tuple[str, ...]:
@@ -102,7 +134,10 @@ class Params:
         return tuple(dict.fromkeys((*self.entries.metrics, *task.metrics)))
 
     def _layered(self, model: type[Any], *paths: KeyPath) -> Any:
-        return parse(self.file, model, [Layer(path, self._at(path)) for path in paths])
+        return parse(self.file, model, self._layers(*paths))
+
+    def _layers(self, *paths: KeyPath) -> list[Layer]:
+        return [Layer(path, self._at(path)) for path in paths]
 
     def _at(self, keys: KeyPath) -> Mapping[str, Any]:
         node: Any = self.file.values
@@ -110,7 +145,7 @@ class Params:
             node = node.get(key) if isinstance(node, Mapping) else None
         return {} if node is None else node
 
-    def _must_be(self, kind: str, name: str, allowed: Mapping[str, Any] | list[str], *keys: str) -> None:
+    def _must_be(self, kind: str, name: str, allowed: Mapping[str, Any] | list[str], *keys: str | int) -> None:
         if name not in allowed:
             raise unknown_name(kind, name, allowed, where=self.file.place(keys))
 
@@ -122,6 +157,11 @@ class Params:
         for name in row_names:
             if row_names.count(name) > 1:
                 raise SrledgerError("a row's name stands twice", where=self.file.place(("students", name)), found=name)
+            if is_ablation(name):
+                raise SrledgerError(
+                    f"'{ABLATION_MARK}' stands in the names of ablation rows alone",
+                    where=self.file.place(("variants", name)), found=name, mend="rename the row",
+                )  # fmt: skip
         for scale, block in entries.scales.items():
             for name in entries.datasets:
                 if name not in block.datasets:
@@ -197,7 +237,7 @@ class Params:
             name, plugin, self._layered(plugin_config("priors", plugin), ("priors", name, "config")), tasks
         )
 
-    def _check_prior(self, prior: str, task: str, *keys: str) -> None:
+    def _check_prior(self, prior: str, task: str, *keys: str | int) -> None:
         self._must_be("prior", prior, self.priors, *keys, "prior")
         if task not in self.priors[prior].tasks:
             raise SrledgerError(
@@ -209,14 +249,32 @@ class Params:
     def _row(self, name: str) -> Row:
         kind: Literal["variant", "student"] = "variant" if name in self.entries.variants else "student"
         group = f"{kind}s"
-        entry: VariantEntry = getattr(self.entries, group)[name]
-        self._must_be("method", entry.method, plugin_names("methods"), group, name, "method")
-        self._must_be("task", entry.task, self.tasks, group, name, "task")
-        self._check_prior(entry.prior, entry.task, group, name)
-        here, at = (group, name), (group, name, "at", self.scale)
-        config = self._layered(plugin_config("methods", entry.method), (*here, "config"), (*at, "config"))
-        training = self._layered(
-            TrainingConfig, ("training",), ("scales", self.scale, "training"), (*here, "training"), (*at, "training")
+        return self._made_row(name, kind, getattr(self.entries, group)[name], (group, name))
+
+    def _made_row(
+        self,
+        name: str,
+        kind: Literal["variant", "student", "ablation"],
+        entry: VariantEntry,
+        here: tuple[str, ...],
+        more_config: Sequence[Layer] = (),
+        more_training: Sequence[Layer] = (),
+    ) -> Row:
+        """The row of an entry that stands at ``here``, with further layers over its own settings."""
+        self._must_be("method", entry.method, plugin_names("methods"), *here, "method")
+        self._must_be("task", entry.task, self.tasks, *here, "task")
+        self._check_prior(entry.prior, entry.task, *here)
+        at = (*here, "at", self.scale)
+        config = parse(
+            self.file,
+            plugin_config("methods", entry.method),
+            [*self._layers((*here, "config"), (*at, "config")), *more_config],
+        )
+        defaults = ("training",), ("scales", self.scale, "training")
+        training = parse(
+            self.file,
+            TrainingConfig,
+            [*self._layers(*defaults, (*here, "training"), (*at, "training")), *more_training],
         )
         task = self.tasks[entry.task]
         crop = training.crop_px

@@ -90,6 +90,48 @@ class TransferEntry(PluginConfig):
     prior: str
 
 
+class FactorEntry(PluginConfig):
+    """What an ablation changes: one setting through ``values``, or several together through named ``levels``.
+
+    A setting is named by its place in a row: ``prior``, ``config.<setting>`` or ``training.<setting>``.
+    """
+
+    path: str | None = Field(default=None, description="the setting that takes each of `values`")
+    values: tuple[Any, ...] = ()
+    levels: dict[str, dict[str, Any]] = Field(default_factory=dict, description="level -> setting -> value")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.path is None) != (not self.values) or bool(self.values) == bool(self.levels):
+            raise ValueError("a factor has either `path` and `values`, or `levels`")
+        return self
+
+
+class AblationTraining(PluginConfig):
+    """How an ablation trains otherwise at one scale."""
+
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class AblationEntry(PluginConfig):
+    """A table of the ablation report, under ``ablations``."""
+
+    title: str
+    base: str = Field(description="the variant whose settings are changed; it is a row of the table too")
+    factors: dict[str, FactorEntry] = Field(min_length=1)
+    cross: bool = Field(default=False, description="every combination of the factors, not one factor at a time")
+    training: dict[str, Any] = Field(default_factory=dict, description="of every row of this table, its base too")
+    at: dict[str, AblationTraining] = Field(default_factory=dict, description="changes at a scale")
+
+
+class AblationScale(PluginConfig):
+    """The ablation grid at one scale: which rows run, and on what budget."""
+
+    rows: tuple[str, ...] | Literal["all"]
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+
+
 class ScaleEntry(PluginConfig):
     """A scale's block of sizes. Every key must be there: the stages of dvc.yaml depend on each by name."""
 
@@ -100,6 +142,7 @@ class ScaleEntry(PluginConfig):
     training: dict[str, Any]
     evaluation: dict[str, Any]
     weights: tuple[str, ...] = Field(description="weights-catalogue entries that numbers may use")
+    ablations: AblationScale
 
 
 class ParamsFile(PluginConfig):
@@ -112,8 +155,10 @@ class ParamsFile(PluginConfig):
     variants: dict[str, VariantEntry]
     students: dict[str, StudentEntry]
     transfers: dict[str, TransferEntry]
+    ablations: dict[str, AblationEntry]
     metrics: tuple[str, ...]
     training: dict[str, Any]
     evaluation: dict[str, Any]
     report: dict[str, Any]
+    orchestration: dict[str, Any]
     scales: dict[str, ScaleEntry]

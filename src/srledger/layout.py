@@ -12,14 +12,35 @@ from srledger.io import fsync_folder, write_json
 
 INACTIVE = "inactive.json"  # stands alone in the output of a stage that its scale does without
 PUBLIC, RESTRICTED = "pictures", "restricted"  # below ``Layout.explored``: what a committed report may show, and not
+ABLATION_MARK = "__"  # in the name of an ablation's row, between its base and what is changed; in no other name
+ABLATIONS = "_ablations"  # behind the scale in the folders of the ablation grid
+FAILED = "_failed"  # beside the results of the grid: why a row has none
+
+
+def is_ablation(row: str) -> bool:
+    """Whether a row belongs to the ablation grid: its name alone says so."""
+    return ABLATION_MARK in row
 
 
 class Layout:
-    """Paths of one scale."""
+    """Paths of one scale.
 
-    def __init__(self, scale: str, root: Path | None = None) -> None:
+    Rows of the ablation grid lie apart from the others, in ``<scale>_ablations``; with ``ablations`` the report is
+    the grid's too.
+    """
+
+    def __init__(self, scale: str, root: Path | None = None, *, ablations: bool = False) -> None:
         self.scale = scale
         self.root = root or Path()
+        self.ablations = ablations
+
+    @property
+    def name(self) -> str:
+        """What the report is called: ``quick`` or ``quick_ablations``."""
+        return self.scale + (ABLATIONS if self.ablations else "")
+
+    def _home(self, row: str) -> str:
+        return self.scale + ABLATIONS if is_ablation(row) else self.name
 
     def raw(self, dataset: str) -> Path:
         """Packs and manifest of a dataset, at its own sizes."""
@@ -35,7 +56,7 @@ class Layout:
 
     def gates(self, kind: str) -> Path:
         """What the gates of one kind (manifests, pairs, priors, rows) found."""
-        return self.root / "data" / self.scale / "gates" / kind
+        return self.root / "data" / self._gated(kind) / "gates" / kind
 
     def explored(self) -> Path:
         """Facts and pictures of the datasets, for the report's data page."""
@@ -43,27 +64,34 @@ class Layout:
 
     def passed(self, kind: str) -> Path:
         """What a kind of gate vouches for; the next stages depend on it, and not on the results in ``gates``."""
-        return self.root / "data" / self.scale / "passed" / kind
+        return self.root / "data" / self._gated(kind) / "passed" / kind
 
     def failed_gates(self, kind: str) -> Path:
         """The table that a failed gate leaves, outside every DVC output."""
-        return self.root / "scratch" / self.scale / "gates" / f"{kind}.md"
+        return self.root / "scratch" / self._gated(kind) / "gates" / f"{kind}.md"
 
     def data_docs(self, kind: str) -> Path:
         """Great Expectations' own pages; they load from the network, so they are no part of a report."""
-        return self.root / "scratch" / self.scale / "data_docs" / kind
+        return self.root / "scratch" / self._gated(kind) / "data_docs" / kind
+
+    def _gated(self, kind: str) -> str:
+        return self.name if kind == "rows" else self.scale  # the grid has rows of its own, but the scale's data
 
     def run(self, row: str) -> Path:
         """Weights and curves of a row."""
-        return self.root / "runs" / self.scale / row
+        return self.root / "runs" / self._home(row) / row
 
     def result(self, name: str) -> Path:
         """Per-image rows of a row on its task, or of a transfer."""
-        return self.root / "results" / self.scale / name
+        return self.root / "results" / self._home(name) / name
+
+    def failure(self, row: str) -> Path:
+        """Why a row has no result; stands where the report's stage watches, and only while there is none."""
+        return self.root / "results" / self._home(row) / FAILED / f"{row}.json"
 
     def scratch(self, row: str, seed: int, fingerprint: str) -> Path:
         """Resume state of one seed, outside every DVC output."""
-        return self.root / "scratch" / self.scale / row / f"seed{seed}" / fingerprint[:16]
+        return self.root / "scratch" / self._home(row) / row / f"seed{seed}" / fingerprint[:16]
 
     def watched(self, dataset: str) -> Path:
         """The state of the files outside the project that a dataset was read from."""
@@ -75,11 +103,11 @@ class Layout:
 
     def report(self) -> Path:
         """The committed report."""
-        return self.root / "reports" / self.scale
+        return self.root / "reports" / self.name
 
     def private(self) -> Path:
         """Galleries of restricted pictures, never committed."""
-        return self.root / "private" / self.scale
+        return self.root / "private" / self.name
 
 
 @contextlib.contextmanager

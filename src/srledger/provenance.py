@@ -13,13 +13,15 @@ from srledger.layout import Layout
 from srledger.settings import Evaluation, Row, Task
 from srledger.yamlmap import YamlFile
 
+MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
 
-def stage_code(root: Path, stage: str, item: Mapping[str, str]) -> list[Path]:
-    """The code files that a stage of dvc.yaml depends on, for one item of its ``foreach``.
+
+def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAIN) -> list[Path]:
+    """The code files that a stage of a dvc.yaml depends on, for one item of its ``foreach``.
 
     dvc.yaml is the one list of them: what DVC watches is what the ledger hashes.
     """
-    definition = YamlFile.read(root / "dvc.yaml").values["stages"][stage]
+    definition = YamlFile.read(root / graph).values["stages"][stage]
     files: list[Path] = []
     for dependency in definition.get("do", definition)["deps"]:
         path = root / re.sub(r"\$\{(?:item\.)?(\w+)\}", lambda match: item.get(match[1], match[0]), dependency)
@@ -35,8 +37,7 @@ def _is_code(path: Path) -> bool:
 
 def train_code_sha256(root: Path, row: Row) -> str:
     """Hash of the code that makes a row's weights."""
-    stage = "distill" if row.kind == "student" else "train"
-    return sha256_files(root, stage_code(root, stage, {"key": row.name, "method": row.method}))
+    return sha256_files(root, _train_code(root, row))
 
 
 def code_sha256(root: Path, evaluation: Evaluation) -> str:
@@ -46,9 +47,17 @@ def code_sha256(root: Path, evaluation: Evaluation) -> str:
         evaluate = "evaluate_transfers"
     else:
         evaluate = "evaluate_students" if row.kind == "student" else "evaluate"
-    train = stage_code(root, "distill" if row.kind == "student" else "train", {"key": row.name, "method": row.method})
-    measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method})
-    return sha256_files(root, {*train, *measure})
+    measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method}, _graph(row))
+    return sha256_files(root, {*_train_code(root, row), *measure})
+
+
+def _train_code(root: Path, row: Row) -> list[Path]:
+    stage = "distill" if row.kind == "student" else "train"
+    return stage_code(root, stage, {"key": row.name, "method": row.method}, _graph(row))
+
+
+def _graph(row: Row) -> str:
+    return GRID if row.kind == "ablation" else MAIN
 
 
 def params_sha256(params: Params, evaluation: Evaluation) -> str:
@@ -58,7 +67,8 @@ def params_sha256(params: Params, evaluation: Evaluation) -> str:
         "trained_on": _resolved_task(evaluation.row.task),
         "task": _resolved_task(evaluation.task),
         "prior": evaluation.prior.resolved(),
-        "evaluation": params.evaluation.model_dump(mode="json"),
+        # A setting that is null is as if it were not there: rows measured before it existed keep their hash.
+        "evaluation": params.evaluation.model_dump(mode="json", exclude_none=True),
         "metrics": params.metrics_of(evaluation.task),
         "weights": sorted(params.block.weights),
     }

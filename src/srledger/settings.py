@@ -59,10 +59,10 @@ class PriorSpec:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant or a student at the current scale: one row of the tables."""
+    """A variant, a student or an ablation's row at the current scale: one row of the tables."""
 
     name: str
-    kind: Literal["variant", "student"]
+    kind: Literal["variant", "student", "ablation"]
     method: str
     config: PluginConfig
     training: TrainingConfig

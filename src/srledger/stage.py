@@ -19,7 +19,7 @@ QUIET_TOOLS = {
 
 
 def run(main: Callable[..., str], usage: str = "") -> None:
-    """Call ``main`` with the script's arguments and print the line it returns.
+    """Call ``main`` with the script's arguments and print the line it returns; ``[NAME]`` may be left out.
 
     A user's mistake ends with its message and status 1, Ctrl-C with status 130; neither shows a traceback.
     """
@@ -27,7 +27,8 @@ def run(main: Callable[..., str], usage: str = "") -> None:
         os.environ.setdefault(name, value)
     arguments = sys.argv[1:]
     names = usage.split()
-    if len(arguments) != len(names):
+    required = [name for name in names if not name.startswith("[")]
+    if not len(required) <= len(arguments) <= len(names):
         sys.exit(f"usage: python {sys.argv[0]} {usage}".rstrip())
     try:
         print(main(*arguments))

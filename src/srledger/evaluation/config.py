@@ -16,4 +16,5 @@ class EvaluationConfig(PluginConfig):
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(default=2, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"
+    max_images: int | None = Field(default=None, ge=1, description="the first test images of a task; null: all")
     saved_images: int = Field(default=8, ge=0, description="restored images that are kept per task, for pictures")

@@ -13,9 +13,9 @@ from srledger.seeds import seed_for
 from srledger.training.batches import Examples, to_tensor
 
 
-def batches_of_one_size(examples: Examples, batch_size: int) -> Iterator[list[int]]:
-    """Positions of neighbouring images of one size, at most ``batch_size`` together."""
-    for _, group in itertools.groupby(range(len(examples)), key=lambda k: examples.hr.shapes[k]):
+def batches_of_one_size(examples: Examples, count: int, batch_size: int) -> Iterator[list[int]]:
+    """Positions of neighbouring images of one size among the first ``count``, at most ``batch_size`` together."""
+    for _, group in itertools.groupby(range(count), key=lambda k: examples.hr.shapes[k]):
         positions = list(group)
         yield from (positions[k : k + batch_size] for k in range(0, len(positions), batch_size))
 

@@ -41,29 +41,30 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         raise SrledgerError(
             "a task has no test images", where=layout.packs(task.name), mend="give its dataset a test split"
         )
+    ids = test.ids[: settings.max_images]
     names = params.metrics_of(task)
     panel = Panel(names, params.block.weights, params.scale)
     measured = {}
     started_s = time.monotonic()
     with (
         PackWriter(folder / "sr", np.uint8) as saved,
-        Progress(f"evaluate {evaluation.name}", len(test) * len(run["seeds"])) as progress,
+        Progress(f"evaluate {evaluation.name}", len(ids) * len(run["seeds"])) as progress,
     ):
         for seed in run["seeds"]:
             method = load_trained(run_folder, seed, task.scale_factor).to(settings.device)
             measured[seed] = panel.start_seed()
-            for positions in batches_of_one_size(test, settings.batch_size):
+            for positions in batches_of_one_size(test, len(ids), settings.batch_size):
                 sr, hr = restore_batch(method, test, positions, row.name, seed, settings)
                 panel.take(sr, hr, measured[seed])
                 for k, image in zip(positions, sr, strict=True):
                     if seed == run["seeds"][0] and k < settings.saved_images:
-                        saved.add(test.ids[k], image.permute(1, 2, 0).numpy())
+                        saved.add(ids[k], image.permute(1, 2, 0).numpy())
                 progress.advance(progress.done + len(positions))
             panel.finish(measured[seed])
     seconds = time.monotonic() - started_s
     image_metrics = [name for name in names if name in panel.metrics and panel.metrics[name][1].of == "image"]
     columns = {seed: {name: values.images[name] for name in image_metrics} for seed, values in measured.items()}
-    write_rows(folder / "rows.parquet", test.ids, columns)
+    write_rows(folder / "rows.parquet", ids, columns)
     sets = {
         name: {str(seed): vars(values.sets[name]) for seed, values in measured.items()}
         for name in names
@@ -79,7 +80,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         "config": row.config.model_dump(mode="json"),
         "training": row.training.model_dump(mode="json") if run["trained"] else None,
         "seeds": run["seeds"],
-        "n_test": len(test),
+        "n_test": len(ids),
         "parameters": run["parameters"],
         "macs": count_macs(method, test, settings),
         "image_metrics": image_metrics,
@@ -93,7 +94,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         "weights_sha256": weights_sha256(run["weights_sha256"]),
     }
     write_json(folder / "result.json", record)
-    _note_machine(layout, evaluation, seconds, len(test) * len(run["seeds"]), settings)
+    _note_machine(layout, evaluation, seconds, len(ids) * len(run["seeds"]), settings)
     return record
 
 

@@ -65,7 +65,7 @@ class Gate:
 class Subjects(Protocol):
     """What the module of a kind offers."""
 
-    def subjects(self, params: Params) -> Mapping[str, str | None]:
+    def subjects(self, params: Params, layout: Layout) -> Mapping[str, str | None]:
         """Everything this kind is about, and why a subject has nothing to check at this scale (None: it has)."""
 
     def gates_of(self, subject: str, params: Params, layout: Layout) -> Iterator[Gate]:

@@ -26,7 +26,7 @@ COLUMNS = "compare the columns of the landmarks file with the pictures, then cor
 LOST = "images that go missing change every mean in silence"
 
 
-def subjects(params: Params) -> Mapping[str, str | None]:
+def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
     """The datasets."""
     return {
         name: None if dataset.source else f"scale {params.scale} does without dataset {name}"

@@ -32,7 +32,7 @@ LEAST_LIKENESS = 0.5
 CHUNK_IMAGES = 1024
 
 
-def subjects(params: Params) -> Mapping[str, str | None]:
+def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
     """The tasks."""
     return {
         name: None if task.active else f"scale {params.scale} does without dataset {task.dataset.name}"

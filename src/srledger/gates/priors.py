@@ -16,7 +16,7 @@ from srledger.packs import Pack
 from srledger.plugins import plugin_class
 
 
-def subjects(params: Params) -> Mapping[str, str | None]:
+def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
     """Every prior of every task that asks for it, as ``<prior>/<task>``."""
     return {
         f"{prior.name}/{name}": None

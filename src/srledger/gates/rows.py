@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from srledger.ablations import failure_of
 from srledger.config import Params
 from srledger.gates import Check, Gate, between, equal, known, unique
 from srledger.io import read_json, sha256_file
@@ -14,12 +15,16 @@ from srledger.layout import Layout
 from srledger.packs import Pack
 
 
-def subjects(params: Params) -> Mapping[str, str | None]:
-    """Every measured row: variants, students, transfers."""
-    return {
-        name: None if params.is_active(name) else f"{name} does not run at scale {params.scale}"
-        for name in params.evaluations
-    }
+def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
+    """Every measured row: variants, students, transfers, or those of the ablation grid."""
+    return {name: _nothing_to_check(name, params, layout) for name in params.evaluations}
+
+
+def _nothing_to_check(name: str, params: Params, layout: Layout) -> str | None:
+    if not params.is_active(name):
+        return f"{name} does not run at scale {params.scale}"
+    why = failure_of(layout, name)
+    return f"{name} failed: {why}" if why else None
 
 
 def fingerprint(subject: str, layout: Layout) -> str:

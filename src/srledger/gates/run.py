@@ -35,7 +35,7 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
     shutil.rmtree(layout.passed(kind), ignore_errors=True)  # nothing is vouched for until it has been checked again
     failures: list[Failure] = []
     n_checks = n_values = 0
-    subjects = module.subjects(params)
+    subjects = module.subjects(params, layout)
     with (
         fresh_folder(layout.gates(kind)) as results,
         fresh_folder(layout.passed(kind)) as passed,

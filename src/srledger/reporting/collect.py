@@ -19,11 +19,11 @@ from srledger.config import Evaluation, Params, Task
 from srledger.errors import SrledgerError
 from srledger.gates import KINDS
 from srledger.io import read_json, write_json, write_table
-from srledger.layout import INACTIVE, PUBLIC, RESTRICTED, Layout, is_inactive
+from srledger.layout import FAILED, INACTIVE, PUBLIC, RESTRICTED, Layout, is_inactive
 from srledger.packs import Pack
+from srledger.reporting.absent import failed_record, unavailable_record
 from srledger.reporting.data_page import EXPLORATION, PICTURES
 from srledger.reporting.gates_page import GATES
-from srledger.reporting.rows import HASHES
 
 
 def drop_removed(params: Params, layout: Layout) -> list[str]:
@@ -31,7 +31,7 @@ def drop_removed(params: Params, layout: Layout) -> list[str]:
     dropped = []
     for folder, known in ((layout.run(""), params.rows), (layout.result(""), params.evaluations)):
         for path in sorted(folder.glob("*")):
-            if path.is_dir() and path.name not in known:
+            if path.is_dir() and path.name not in known and path.name != FAILED:
                 shutil.rmtree(path)
                 dropped.append(path.as_posix())
     return dropped
@@ -47,10 +47,13 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
         SrledgerError: a row has no results yet.
     """
     records = [
-        (evaluation, _record(layout, evaluation)) for evaluation in params.evaluations.values() if evaluation.active
+        (evaluation, failed_record(params, layout, evaluation) or _record(layout, evaluation))
+        for evaluation in params.evaluations.values()
+        if evaluation.active
     ]
     unavailable = [evaluation for evaluation in params.evaluations.values() if evaluation.unavailable]
-    for evaluation, record in records:
+    measured = [(evaluation, record) for evaluation, record in records if not record["failed"]]
+    for evaluation, record in measured:
         shutil.copyfile(
             layout.result(evaluation.name) / "rows.parquet", folder / f"{record['row']}__{record['task']}.parquet"
         )
@@ -58,8 +61,8 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
         evaluation.task.name: read_json(layout.packs(evaluation.task.name) / "task.json") for evaluation, _ in records
     }
     summary = {
-        "scale": params.scale,
-        "results": [record for _, record in records] + [_unavailable(params, one) for one in unavailable],
+        "scale": layout.name,
+        "results": [record for _, record in records] + [unavailable_record(params, one) for one in unavailable],
         "datasets": {task["dataset"]["name"]: _without(task["dataset"], "name") for task in tasks.values()},
         "tasks": {
             name: {
@@ -78,7 +81,7 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
     collect_exploration(layout.explored(), folder, private=private)
     for name, task in tasks.items():
         if task["dataset"]["redistributable"] or private:
-            shown = [evaluation for evaluation, _ in records if evaluation.task.name == name]
+            shown = [evaluation for evaluation, _ in measured if evaluation.task.name == name]
             _pictures(layout, name, shown, params.report.figure_images, folder / "pictures" / name)
 
 
@@ -87,31 +90,6 @@ def _record(layout: Layout, evaluation: Evaluation) -> dict[str, Any]:
     if not (folder / "result.json").exists() or is_inactive(folder):
         raise SrledgerError("a row has no results", where=folder, expected="result.json", mend="dvc repro")
     return read_json(folder / "result.json")
-
-
-def _unavailable(params: Params, evaluation: Evaluation) -> dict[str, Any]:
-    """The record of a row whose data can't be had: every cell says why."""
-    row, why = evaluation.row, evaluation.unavailable
-    return {
-        "row": row.name,
-        "task": evaluation.task.name,
-        "method": row.method,
-        "prior": row.prior.name,
-        "trained_on": row.task.name,
-        "teacher": row.teacher.name if row.teacher else None,
-        "config": row.config.model_dump(mode="json"),
-        "training": None,
-        "seeds": [],
-        "n_test": 0,
-        "parameters": None,
-        "macs": None,
-        "image_metrics": [],
-        "set_metrics": {},
-        "unavailable": dict.fromkeys(params.metrics_of(evaluation.task), why),
-        "failed": None,
-        "metric_info": {},
-        **dict.fromkeys(HASHES, ""),
-    }
 
 
 def _asked_for(task: Task) -> dict[str, Any]:

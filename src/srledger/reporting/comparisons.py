@@ -55,7 +55,7 @@ def _compare_images(rows: Rows, table: Table, column: Column, config: ReportConf
             samples[row] = measured.values[column.metric]
     bootstrap = bootstrap_of(table.task, config)
     group = statistics.best_group(samples, bool(column.higher_is_better), bootstrap) if samples else None
-    baseline = config.baseline if config.baseline in samples else None
+    baseline = table.baseline if table.baseline in samples else None
     against = statistics.compare_rows(samples, baseline, bootstrap) if baseline else []
     return ColumnComparison(column, group, baseline, tuple(against))
 
@@ -68,7 +68,7 @@ def _compare_sets(rows: Rows, table: Table, column: Column, config: ReportConfig
         {row: interval.value for row, (interval, _) in samples.items()}, bool(column.higher_is_better)
     )
     group = statistics.group_of(best, samples, statistics.compare_sets(samples, best, config.alpha), config.alpha)
-    baseline = config.baseline if config.baseline in samples else None
+    baseline = table.baseline if table.baseline in samples else None
     against: Sequence[Comparison] = statistics.compare_sets(samples, baseline, config.alpha) if baseline else []
     return ColumnComparison(column, group, baseline, tuple(against))
 

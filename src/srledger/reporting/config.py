@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TableConfig(BaseModel):
-    """One table: a task, its rows and its columns; null means all, in the order they were given."""
+    """One table: a task, its rows and its columns; null means all, in the order they were given.
+
+    ``baseline`` is the row that the others are compared with; null: the report's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -15,6 +18,7 @@ class TableConfig(BaseModel):
     rows: tuple[str, ...] | None = None
     metrics: tuple[str, ...] | None = None
     note: str = ""
+    baseline: str | None = None
 
 
 class ReportConfig(BaseModel):

@@ -43,6 +43,7 @@ class Table:
     rows: tuple[str, ...]
     columns: tuple[Column, ...]
     note: str
+    baseline: str
 
     @property
     def metrics(self) -> tuple[Column, ...]:
@@ -59,7 +60,7 @@ def lay_out(rows: Rows, config: ReportConfig) -> list[Table]:
     wanted = config.tables or {
         task: TableConfig(title=_default_title(rows, task), task=task) for task in rows.task_names()
     }
-    return [_resolve(name, table, rows) for name, table in wanted.items()]
+    return [_resolve(name, table, rows, config.baseline) for name, table in wanted.items()]
 
 
 def _default_title(rows: Rows, task: str) -> str:
@@ -71,7 +72,7 @@ def _default_title(rows: Rows, task: str) -> str:
     return f"{task}: {about['dataset']}, {about['degradation']}, x{about['scale_factor']} to {shown}"
 
 
-def _resolve(name: str, table: TableConfig, rows: Rows) -> Table:
+def _resolve(name: str, table: TableConfig, rows: Rows, baseline: str) -> Table:
     where = f"params.yaml: report.tables.{name}"
     if not name.replace("_", "").replace("-", "").isalnum():
         raise SrledgerError(
@@ -90,7 +91,7 @@ def _resolve(name: str, table: TableConfig, rows: Rows) -> Table:
     metrics = table.metrics if table.metrics is not None else tuple(known)
     columns = [_column(rows, table.task, metric) for metric in metrics]
     columns += [Column(metric=metric, **info) for metric, info in COSTS.items() if metric not in metrics]  # type: ignore[arg-type]
-    return Table(name, table.title, table.task, chosen, tuple(columns), table.note)
+    return Table(name, table.title, table.task, chosen, tuple(columns), table.note, table.baseline or baseline)
 
 
 def _metrics_of(rows: Rows, task: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from srledger.ablations import clear_failures
 from srledger.config import Params
 from srledger.layout import Layout, fresh_folder
 from srledger.reporting.collect import collect, drop_removed
@@ -15,6 +16,8 @@ PUBLISHED = "published"
 def report(params: Params, layout: Layout) -> str:
     """Write ``reports/<scale>`` and, where a set may not be redistributed, ``private/<scale>``; returns a line."""
     dropped = drop_removed(params, layout)
+    if layout.ablations:
+        clear_failures(layout, params.rows)
     with fresh_folder(layout.report() / "rows") as part:
         collect(params, layout, part)
     render(params, layout.report(), layout.report() / "rows", layout.root)

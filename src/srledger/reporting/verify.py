@@ -40,12 +40,12 @@ def check_report(params: Params, layout: Layout) -> str:
     if problems:
         listed = "\n    ".join(problems[:SHOWN] + (["..."] if len(problems) > SHOWN else []))
         raise SrledgerError(
-            f"the report of scale {params.scale} is not what this tree makes: {len(problems)} findings",
+            f"the report {layout.name} is not what this tree makes: {len(problems)} findings",
             where=layout.report(),
             found="\n    " + listed,
-            mend=f"srledger repro -s {params.scale}, or `srledger report -s {params.scale}` if only its look changed",
+            mend=f"srledger repro -s {layout.name}, or `srledger report -s {layout.name}` if only its look changed",
         )
-    lines = [f"report {params.scale}: {len(recorded)} rows re-rendered, equal to what is committed", *warnings]
+    lines = [f"report {layout.name}: {len(recorded)} rows re-rendered, equal to what is committed", *warnings]
     return "\n".join(lines)
 
 

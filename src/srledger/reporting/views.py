@@ -159,6 +159,6 @@ def _foot(table: Table, comparisons: Sequence[ColumnComparison], config: ReportC
     )
     if any(found.against_baseline for found in comparisons):
         lines.append(
-            f"Differences to the baseline '{config.baseline}' and to the best row stand in the comparison table."
+            f"Differences to the baseline '{table.baseline}' and to the best row stand in the comparison table."
         )
     return (*lines, *(f"{column.metric}: {column.protocol}" for column in table.columns))

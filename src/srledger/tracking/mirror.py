@@ -70,7 +70,8 @@ def sync(params: Params, layout: Layout) -> int:
                 added += 1
             record["run_id"] = present[record["key"]].info.run_id
             records.append(record)
-        register(client, records, layout)
+        if not layout.ablations:
+            register(client, records, layout)
         return added
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise SrledgerError("MLflow can't be reached", where=uri, found=str(error).splitlines()[0][:200]) from error

@@ -1,0 +1,248 @@
+"""The ablation grid: the factor lists of params.yaml as named rows, and the lock file that DVC expands.
+
+DVC's ``foreach`` takes a dictionary, not factors: ``srledger ablations --write`` writes that dictionary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from srledger.entries import SCALES, AblationEntry, FactorEntry, ParamsFile
+from srledger.errors import SrledgerError, unknown_name
+from srledger.io import canonical_json, read_json, write_json, write_text
+from srledger.layout import ABLATION_MARK, Layout
+from srledger.yamlmap import KeyPath, Layer, YamlFile
+
+LOCK = Path("ablations/grid.lock.yaml")
+HEADER = "# Made by `srledger ablations --write` from params.yaml; ablations/dvc.yaml runs these rows."
+WRITE = "srledger ablations --write"
+SETTING = re.compile(r"prior|(config|training)\.\w+")
+WHY_CHARACTERS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One level of a factor: where it stands in params.yaml, and the settings it gives a row."""
+
+    keys: KeyPath
+    settings: Mapping[str, Any]
+
+    def of(self, part: str) -> dict[str, Any]:
+        """The settings of ``config`` or ``training``, without that word."""
+        return {path.partition(".")[2]: value for path, value in self.settings.items() if path.startswith(f"{part}.")}
+
+
+@dataclasses.dataclass(frozen=True)
+class GridRow:
+    """A base with some of its settings changed (none: the base on the grid's budget).
+
+    Attributes:
+        base: a variant. table: the table of params.yaml that the row comes from; its ``training`` and ``at`` hold.
+    """
+
+    name: str
+    base: str
+    table: str
+    changes: tuple[Change, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every changed setting, by its place in a row."""
+        return {path: value for change in self.changes for path, value in change.settings.items()}
+
+    def layers(self, part: str) -> list[Layer]:
+        """What the changes lay over the base's ``config`` or ``training``, with the lines they stand in."""
+        return [Layer(change.keys, change.of(part)) for change in self.changes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """All rows by name, in the order of params.yaml, and the rows of each table, its base first."""
+
+    rows: dict[str, GridRow]
+    tables: dict[str, tuple[str, ...]]
+
+
+def expand(file: YamlFile, entries: ParamsFile) -> Grid:
+    """The grid of params.yaml. A combination of settings that stands in several tables is one row.
+
+    Raises:
+        SrledgerError: an unknown base, scale or setting, or two combinations that would share a name.
+    """
+    rows: dict[str, GridRow] = {}
+    names: dict[str, str] = {}  # settings -> the name they got first
+    tables = {}
+    for table, entry in entries.ablations.items():
+        _check(file, table, entry, entries)
+        of_table = []
+        for label, changes in _combinations(file, table, entry):
+            row = GridRow(f"{entry.base}{ABLATION_MARK}{label}", entry.base, table, changes)
+            name = names.setdefault(_identity(row, entry), row.name)
+            if name == row.name and rows.setdefault(name, row).settings != row.settings:
+                raise SrledgerError(
+                    f"two ablations give the name '{name}' to different settings",
+                    where=file.place(changes[-1].keys if changes else ("ablations", table)),
+                    found=f"{row.settings} and, in {rows[name].table}, {rows[name].settings}",
+                    expected="one meaning per factor and level", mend="rename the factor or the level",
+                )  # fmt: skip
+            of_table.append(name)
+        tables[table] = tuple(dict.fromkeys(of_table))
+    return Grid(rows, tables)
+
+
+def _check(file: YamlFile, table: str, entry: AblationEntry, entries: ParamsFile) -> None:
+    here = ("ablations", table)
+    if entry.base not in entries.variants:
+        raise unknown_name("variant", entry.base, entries.variants, where=file.place((*here, "base")))
+    for scale in entry.at:
+        if scale not in SCALES:
+            raise unknown_name("scale", scale, SCALES, where=file.place((*here, "at", scale)))
+    for name in (table, *entry.factors, *(level for factor in entry.factors.values() for level in factor.levels)):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or ABLATION_MARK in name:
+            raise SrledgerError(
+                "a name of an ablation must do as a part of a file name", where=file.place(here), found=name,
+                expected=f"letters, digits, _ and -, without {ABLATION_MARK}",
+            )  # fmt: skip
+
+
+def _combinations(file: YamlFile, table: str, entry: AblationEntry) -> Iterator[tuple[str, tuple[Change, ...]]]:
+    """(label, changes) of every row of a table: the base, then one factor at a time, or all of them crossed."""
+    factors = [_levels(file, ("ablations", table, "factors", name), factor) for name, factor in entry.factors.items()]
+    # A table with a training of its own shares no row with another: its name keeps them apart.
+    own = f"{ABLATION_MARK}{table}" if entry.training or entry.at else ""
+    yield f"base{own}", ()
+    if entry.cross:
+        chosen = itertools.product(*([None, *levels.items()] for levels in factors))
+        picks = [[pick for pick in combination if pick] for combination in chosen]
+    else:
+        picks = [[level] for levels in factors for level in levels.items()]
+    for pick in picks:
+        if not pick:
+            continue
+        changes = tuple(change for _, change in pick)
+        paths = [path for change in changes for path in change.settings]
+        twice = next((path for path in paths if paths.count(path) > 1), None)
+        if twice:
+            raise SrledgerError(
+                "two crossed factors change one setting", where=file.place(changes[-1].keys), found=twice
+            )
+        yield ABLATION_MARK.join(label for label, _ in pick) + own, changes
+
+
+def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Change]:
+    """Label (``gamma_0_5``) -> change, of one factor."""
+    levels = {level: Change((*keys, "levels", level), settings) for level, settings in factor.levels.items()}
+    for value in factor.values:
+        level = re.sub(r"[^A-Za-z0-9]+", "_", canonical_json(value)).strip("_")
+        if not level or level in levels:
+            raise SrledgerError(
+                "a value gives no name of its own", where=file.place((*keys, "values")), found=value,
+                mend="give the levels names: levels: { name: { setting: value } }",
+            )  # fmt: skip
+        levels[level] = Change((*keys, "values"), {str(factor.path): value})
+    for change in levels.values():
+        where = file.place(change.keys if factor.levels else (*keys, "path"))
+        if not change.settings:
+            raise SrledgerError("a level changes nothing", where=where)
+        for path in change.settings:
+            if not SETTING.fullmatch(path):
+                raise SrledgerError(
+                    f"an ablation can't change '{path}'", where=where, found=path,
+                    expected="prior, config.<setting> or training.<setting>",
+                )  # fmt: skip
+    return {f"{keys[-1]}_{level}": change for level, change in levels.items()}
+
+
+def _identity(row: GridRow, entry: AblationEntry) -> str:
+    """Equal for rows that train alike: 0 and 0.0 are one value, true and 1 are two."""
+    settings = {path: float(value) if type(value) is int else value for path, value in row.settings.items()}
+    at = {scale: changes.model_dump() for scale, changes in entry.at.items()}
+    return canonical_json([row.base, settings, entry.training, at])
+
+
+def lock_text(grid: Grid, entries: ParamsFile) -> str:
+    """The lock file: one line per row, sorted, with everything of the grid that decides it."""
+    lines = [HEADER, "grid:" if grid.rows else "grid: {}"]
+    for name, row in sorted(grid.rows.items()):
+        base, table = entries.variants[row.base], entries.ablations[row.table]
+        item = {
+            "base": row.base,
+            "method": base.method,
+            "task": base.task,
+            "prior": row.settings.get("prior", base.prior),
+            "settings": row.settings,
+            "training": table.training,
+            "at": {scale: changes.training for scale, changes in table.at.items()},
+        }
+        lines.append(f"  {name}: {json.dumps(item, sort_keys=True, ensure_ascii=False, allow_nan=False)}")
+    return "\n".join(lines) + "\n"
+
+
+def write_lock(grid: Grid, entries: ParamsFile, root: Path) -> bool:
+    """Bring the lock file up to date; returns whether it had to change."""
+    text = lock_text(grid, entries)
+    changed = not (root / LOCK).exists() or (root / LOCK).read_text(encoding="utf-8") != text
+    if changed:
+        write_text(root / LOCK, text)
+    return changed
+
+
+def check_lock(grid: Grid, entries: ParamsFile, root: Path) -> None:
+    """Raises SrledgerError when the lock file is not what params.yaml gives: DVC would run another grid."""
+    if not (root / LOCK).exists():
+        raise SrledgerError("the ablation grid has no lock file", where=LOCK, mend=WRITE)
+    wanted, found = (set(text.splitlines()) for text in (lock_text(grid, entries), (root / LOCK).read_text("utf-8")))
+    if wanted != found:
+        rows = sorted({line.strip().partition(":")[0] for line in wanted ^ found if line != HEADER})
+        raise SrledgerError(
+            "the lock file of the ablation grid is not what params.yaml gives", where=LOCK,
+            found="other rows: " + ", ".join(rows) if rows else "another first line", mend=WRITE,
+        )  # fmt: skip
+
+
+def select(grid: Grid, only: Iterable[str]) -> tuple[str, ...]:
+    """The rows that ``only`` names, itself or by their table, in grid order; nothing named: all of them.
+
+    Raises:
+        SrledgerError: a name that is neither, with the nearest.
+    """
+    wanted: set[str] = set()
+    known = [*grid.rows, *grid.tables]
+    for name in only:
+        if name not in known:
+            raise unknown_name("ablation row or table", name, known, where="params.yaml: ablations")
+        wanted |= {name} if name in grid.rows else set(grid.tables[name])
+    return tuple(row for row in grid.rows if row in wanted or not wanted)
+
+
+def mark_failed(layout: Layout, row: str, why: str) -> None:
+    """Leave word that a row has no result, so that its cells say ``failed: <why>`` and the report comes all the same.
+
+    A result of earlier settings is dropped with it: the report must not show it as this row's.
+    """
+    shutil.rmtree(layout.result(row), ignore_errors=True)
+    layout.run(row).parent.mkdir(parents=True, exist_ok=True)  # the report's stage depends on the folder
+    write_json(layout.failure(row), {"row": row, "why": " ".join(why.split())[:WHY_CHARACTERS] or "no reason given"})
+
+
+def failure_of(layout: Layout, row: str) -> str | None:
+    """Why a row has no result; None where it has one, or was never run."""
+    path = layout.failure(row)
+    if (layout.result(row) / "result.json").exists() or not path.exists():
+        return None
+    return str(read_json(path)["why"])
+
+
+def clear_failures(layout: Layout, rows: Iterable[str]) -> None:
+    """Forget the failures of rows that are no longer in the grid or have a result by now."""
+    known = set(rows)
+    for path in sorted(layout.failure(ABLATION_MARK).parent.glob("*.json")):
+        if path.stem not in known or failure_of(layout, path.stem) is None:
+            path.unlink()

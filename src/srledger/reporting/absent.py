@@ -1,0 +1,63 @@
+"""Rows without numbers: those that failed, and those whose data can't be had. Their cells say why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from srledger.ablations import failure_of
+from srledger.config import Params
+from srledger.io import read_json
+from srledger.layout import Layout
+from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
+from srledger.reporting.rows import HASHES
+from srledger.settings import Evaluation
+
+
+def failed_record(params: Params, layout: Layout, evaluation: Evaluation) -> dict[str, Any] | None:
+    """What stands in results.json for a row that failed; None for a row that nobody marked as failed."""
+    why = failure_of(layout, evaluation.name)
+    if why is None:
+        return None
+    run = layout.run(evaluation.row.name) / "run.json"
+    return {
+        **_facts(evaluation),
+        "training": evaluation.row.training.model_dump(mode="json"),
+        "seeds": list(evaluation.row.training.seeds),
+        "unavailable": {},
+        "failed": why,
+        "data_sha256": data_sha256(layout, evaluation),
+        "code_sha256": code_sha256(layout.root, evaluation),
+        "params_sha256": params_sha256(params, evaluation),
+        "weights_sha256": weights_sha256(read_json(run)["weights_sha256"]) if run.exists() else "",
+    }
+
+
+def unavailable_record(params: Params, evaluation: Evaluation) -> dict[str, Any]:
+    """What stands in results.json for a row whose data can't be had."""
+    return {
+        **_facts(evaluation),
+        "training": None,
+        "seeds": [],
+        "unavailable": dict.fromkeys(params.metrics_of(evaluation.task), evaluation.unavailable),
+        "failed": None,
+        **dict.fromkeys(HASHES, ""),
+    }
+
+
+def _facts(evaluation: Evaluation) -> dict[str, Any]:
+    row = evaluation.row
+    return {
+        "row": row.name,
+        "task": evaluation.task.name,
+        "method": row.method,
+        "prior": row.prior.name,
+        "trained_on": row.task.name,
+        "teacher": row.teacher.name if row.teacher else None,
+        "config": row.config.model_dump(mode="json"),
+        "n_test": 0,
+        "parameters": None,
+        "macs": None,
+        "image_metrics": [],
+        "set_metrics": {},
+        "metric_info": {},
+    }
