@@ -46,7 +46,7 @@ check: env  ## lint, types, and every committed report rendered again and compar
 	$(ACTIVATE) for report in reports/*/; do srledger report --scale "$$(basename "$$report")" --check || exit 1; done
 
 bench: env  ## speeds of this machine
-	$(ACTIVATE) python benchmarks/run.py
+	$(ACTIVATE) python benchmarks/run.py && python benchmarks/intake.py
 
 test-deps:  ## Debian packages that some tests need (Chromium)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src", "stages", "published", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml")
+COPIED = (
+    "src",
+    "stages",
+    "published",
+    "ablations",
+    "params.yaml",
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    "pyproject.toml",
+)
 
 
 class Workspace:
@@ -23,7 +33,7 @@ class Workspace:
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
             else:
                 shutil.copyfile(source, folder / name)
         params = folder / "params.yaml"

@@ -23,11 +23,19 @@ def chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
-def test_the_page_renders_without_an_error(finished: Workspace, tmp_path: Path) -> None:
-    page = finished.folder / "reports" / "smoke" / "index.html"
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("index.html", "landmark_unet_student"),
+        ("data.html", "Images that look alike"),
+        ("gates.html", "No picture of a split looks like one of another"),
+    ],
+)
+def test_the_page_renders_without_an_error(finished: Workspace, tmp_path: Path, name: str, told: str) -> None:
+    page = finished.folder / "reports" / "smoke" / name
     dom = chromium(tmp_path, "--dump-dom", f"file://{page}")
     assert "CONSOLE" not in dom.stderr or "rror" not in dom.stderr.split("CONSOLE", 1)[1].splitlines()[0], dom.stderr
-    assert "landmark_unet_student" in dom.stdout and "psnr_rgb" in dom.stdout
+    assert told in dom.stdout
     assert "http://" not in dom.stdout.replace("http://www.w3.org/", "") and "https://" not in dom.stdout
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Workspace
+from conftest import Workspace
 
 GRID = "ablations/dvc.yaml"
 BASE, OFF, GAMMA = "landmark_unet__base", "landmark_unet__heatmap_off", "landmark_unet__gamma_0_5"
@@ -20,10 +19,6 @@ OFF_LEVEL = "off: { config.lambda_heat: 0.0 }"
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A copy in which the grid has run once, cut to the rows of scale `smoke`; tests must not change it."""
     workspace = Workspace(tmp_path_factory.mktemp("swept") / "project")
-    if not (workspace.folder / "ablations").exists():
-        (workspace.folder / "ablations").mkdir()
-        shutil.copyfile(ROOT / GRID, workspace.folder / GRID)
-    (workspace.folder / "ablations" / "dvc.lock").unlink(missing_ok=True)
     params = workspace.folder / "params.yaml"
     text = re.sub(r"(?ms)^  landmark_unet_lambda:\n.*?(?=^  landmark_unet_gamma:)", "", params.read_text("utf-8"))
     text = re.sub(r"(?ms)^  landmark_unet_floor:\n.*?(?=^metrics:)", "\n", text)

@@ -19,7 +19,7 @@ def stages_run(output: str) -> set[str]:
 
 def stages_to_run(workspace: Workspace) -> set[str]:
     """Names of out-of-date stages, as DVC sees them, without those that wait for another's output."""
-    status = json.loads(workspace.run("dvc", "status", "--json").stdout)
+    status = json.loads(workspace.run("dvc", "status", "--json", "dvc.yaml").stdout)
     changed = set()
     for stage, reasons in status.items():
         for reason in reasons:
@@ -71,8 +71,9 @@ def test_the_report_renders_again_from_committed_rows_alone(finished: Workspace,
         ("src/srledger/reporting/html.py", {"report"}),
         ("src/srledger/methods/rrdb.py", {"train@rrdb", "train@rrdb_photos", "evaluate@rrdb", "evaluate@rrdb_photos"}),
         ("src/srledger/cli.py", set()),
+        ("src/srledger/gates/pairs.py", {"gate_manifests", "gate_pairs", "gate_priors", "gate_rows"}),
         ("src/srledger/tracking/machine.py", {"machine"}),
-        ("src/srledger/degradations/bicubic.py", {"degrade@faces_x8", "degrade@photos_x4"}),
+        ("src/srledger/degradations/bicubic.py", {"degrade@faces_x8", "degrade@photos_x4", "gate_pairs"}),
     ],
 )
 def test_a_change_reruns_only_what_depends_on_it(
@@ -93,6 +94,18 @@ def test_the_hashed_code_is_the_code_that_dvc_watches(finished: Workspace) -> No
     hashed = {path.relative_to(finished.folder).as_posix() for path in stage_code(finished.folder, "train", item)}
     assert all(any(file == dep or file.startswith(dep + "/") for dep in watched) for file in hashed)
     assert all(any(file == dep or file.startswith(dep + "/") for file in hashed) for dep in watched)
+
+
+def test_a_row_whose_data_cannot_be_had_stands_in_the_tables(finished: Workspace, tmp_path: Path) -> None:
+    copy = finished.copy_to(tmp_path / "copy")
+    copy.edit("params.yaml", "set5: null", 'set5: { unavailable: "its folder is not given" }')
+    copy.edit("params.yaml", "rows: [bicubic,", "rows: [bicubic_on_set5_x4, bicubic,")
+    copy.run("python", "stages/report.py")
+    cells = (copy.folder / "reports/smoke/cells.csv").read_text(encoding="utf-8").splitlines()
+    of_set5 = [cell for cell in cells if cell.startswith("set5_x4,bicubic,set5_x4,psnr_y_ycbcr_crop4,,")]
+    assert len(of_set5) == 1 and of_set5[0].endswith("unavailable: its folder is not given")
+    page = (copy.folder / "reports/smoke/index.html").read_text(encoding="utf-8")
+    assert "its folder is not given" in page
 
 
 METHOD = '''
