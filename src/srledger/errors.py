@@ -41,6 +41,13 @@ class SrledgerError(Exception):
         return "\n".join(lines)
 
 
+class UnknownName(SrledgerError, KeyError):
+    """A name that is none of those that are known; a mapping may raise it."""
+
+    def __str__(self) -> str:
+        return self.render()
+
+
 @contextlib.contextmanager
 def errors_of(where: str) -> Iterator[None]:
     """Say ``where`` in errors of the block that don't say it themselves."""
@@ -58,10 +65,10 @@ def nearest_name(name: str, allowed: Iterable[str]) -> str | None:
 
 def unknown_name(
     kind: str, name: str, allowed: Iterable[str], *, where: object = None, mend: str | None = None
-) -> SrledgerError:
+) -> UnknownName:
     """The error for a name that is none of ``allowed``."""
     names = sorted(allowed)
-    return SrledgerError(
+    return UnknownName(
         f"unknown {kind} '{name}'",
         where=where,
         found=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +31,30 @@ def precompute_prior(params: Params, spec: PriorSpec, layout: Layout, folder: Pa
     return made
 
 
+Landmarks = Mapping[str, list[list[float]] | None]
+
+
+def landmarks_of(packs: Path) -> Landmarks:
+    """Image id -> its landmarks as a task has them."""
+    return {image["id"]: image["landmarks"] for image in read_json(packs / "images.json")}
+
+
+def input_of(image_id: str, split: str, hrs: Pack, lrs: Pack, landmarks: Landmarks) -> PriorInput:
+    """What a prior may look at for one image of a task."""
+    points = landmarks[image_id]
+    known = None if points is None else np.array(points)
+    return PriorInput(image_id, split, np.asarray(hrs.by_id(image_id)), np.asarray(lrs.by_id(image_id)), known)
+
+
 def _maps_of_task(prior: Prior, name: str, packs: Path, folder: Path) -> int:
-    landmarks = {image["id"]: image["landmarks"] for image in read_json(packs / "images.json")}
+    landmarks = landmarks_of(packs)
     made = 0
     with Progress(f"prior {name}", len(landmarks)) as progress:
         for split in SPLITS:
             hrs, lrs = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr")
             with PackWriter(folder / split, np.float16) as pack:
                 for image_id, hr in hrs.items():
-                    points = landmarks[image_id]
-                    known = None if points is None else np.array(points)
-                    image = PriorInput(image_id, split, np.asarray(hr), np.asarray(lrs.by_id(image_id)), known)
+                    image = input_of(image_id, split, hrs, lrs, landmarks)
                     pack.add(image_id, _sized(prior.map_of(image), hr.shape[:2], name, image_id))
                     made += 1
                     progress.advance(made)

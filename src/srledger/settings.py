@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
+from srledger.errors import unknown_name
 from srledger.plugins import PluginConfig
 from srledger.training.config import TrainingConfig
 
@@ -111,7 +112,7 @@ class Lazily(Mapping[str, Made]):
 
     def __getitem__(self, name: str) -> Made:
         if name not in self._names:
-            raise KeyError(name)
+            raise unknown_name("name", name, self._names, where="params.yaml")
         if name not in self._made:
             self._made[name] = self._make(name)
         return self._made[name]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 
 from srledger.errors import SrledgerError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the machine's fault, and for a person to mend
 QUIET_TOOLS = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
@@ -34,6 +36,11 @@ def run(main: Callable[..., str], usage: str = "") -> None:
         print(main(*arguments))
     except SrledgerError as error:
         sys.exit(f"srledger: {error}")
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        mend = "make room, or give leave to write there, then type the same command"
+        sys.exit(f"srledger: {SrledgerError(str(error.strerror), where=error.filename, mend=mend)}")
     except KeyboardInterrupt as stop:
         print(stop or "stopped", file=sys.stderr)
         sys.exit(130)

@@ -32,6 +32,11 @@ def test_a_missing_mirror_says_how_to_point_to_it(workspace: Workspace, variable
     assert not list(workspace.folder.glob("data/celeba_cpu/raw/*"))
 
 
+def test_a_stage_names_the_nearest_dataset(workspace: Workspace) -> None:
+    done = workspace.run("python", "stages/download.py", "face", check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "nearest:  faces" in done.stderr
+
+
 def test_a_stage_says_how_it_is_called(workspace: Workspace) -> None:
     done = workspace.run("python", "stages/train.py", check=False)
     assert done.returncode == 1 and "usage: python stages/train.py VARIANT" in done.stderr

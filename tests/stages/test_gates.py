@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,13 @@ from srledger.data import SPLITS
 from srledger.datasets import LANDMARK_COLUMNS, build_dataset
 from srledger.degrade import degrade_task
 from srledger.errors import SrledgerError
+from srledger.gates.given_lr import colour_difference, misfit
 from srledger.gates.run import run_gates
+from srledger.imresize import imresize_uint8
 from srledger.io import read_json
 from srledger.layout import Layout, fresh_folder, write_inactive
 from srledger.packs import Pack, PackWriter
+from srledger.plugins import plugin_class, plugin_config
 from srledger.prior_maps import precompute_prior
 
 FACES = """source: synthetic_faces
@@ -165,7 +169,18 @@ def test_one_identity_in_two_splits(tmp_path: Path, faces_in_files: Path) -> Non
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("left_eye_x", "right_eye_x"), ("left_eye_x", "left_eye_y"), ("nose_x", "nose_y"), ("left_eye_y", "right_eye_y")],
+    [
+        ("left_eye_x", "right_eye_x"),
+        ("left_eye_x", "left_eye_y"),
+        ("nose_x", "nose_y"),
+        ("left_eye_y", "right_eye_y"),
+        ("mouth_left_x", "mouth_right_x"),
+        ("mouth_left_y", "mouth_right_y"),
+        ("nose_y", "mouth_left_y"),
+        ("right_eye_y", "nose_x"),
+        ("mouth_left_x", "right_eye_x"),
+        ("left_eye_y", "mouth_right_y"),
+    ],
 )
 def test_a_swapped_landmark_column(tmp_path: Path, faces_in_files: Path, first: str, second: str) -> None:
     table = pd.read_csv(faces_in_files / "landmarks.csv", dtype=str)
@@ -206,7 +221,7 @@ def test_an_lr_image_that_is_not_the_degradation_of_its_hr_image(data: Data) -> 
     _rewrite(stem, first, np.array(pack.by_id(second)))
     error = data.stopped("pairs")
     assert (
-        f"faces_x8/pairs: HR and LR come out the same when they are made again, bit for bit: 1 failed: {first}"
+        f"faces_x8/pairs: HR and LR come out the same, bit for bit, when made again: 1 failed: {first}"
         in (error.facts["found"])
     )
 
@@ -253,6 +268,77 @@ def test_lr_files_that_were_mixed_up(tmp_path: Path) -> None:
     small[2], small[5] = small[5], small[2]
     frame = pairs.likeness_of(large, small, [f"image_{k}" for k in range(6)])
     assert frame["resembles_more"].tolist() == [None, None, "image_5", None, None, "image_2"]
+
+
+@pytest.fixture(scope="module")
+def brought() -> tuple[np.ndarray, np.ndarray]:
+    """A drawn face of 128 px and its LR image of 32 px."""
+    config = plugin_config("data", "synthetic_faces").model_validate_json(
+        '{"seed": 5, "size_px": 128, "n_identities": {"train": 1, "val": 1, "test": 1}, "images_per_identity": 1}'
+    )
+    hr = next(iter(plugin_class("data", "synthetic_faces")(config).images())).pixels
+    return hr, imresize_uint8(hr, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (lambda lr: lr, None),
+        (lambda lr: (255 * (lr / 255) ** 0.9).astype(np.uint8), None),
+        (lambda lr: np.roll(lr, 1, axis=1), "shifted by 1, 0 px"),
+        (lambda lr: lr[:, ::-1], "mirrored"),
+        (lambda lr: lr[::-1], "upside down"),
+        (lambda lr: 255 - lr, "negative"),
+    ],
+    ids=["right", "another tone curve", "shifted", "mirrored", "upside down", "negative"],
+)
+def test_how_a_brought_lr_file_would_fit(brought: tuple[np.ndarray, np.ndarray], fault: Any, found: str | None) -> None:
+    hr, lr = brought
+    assert misfit(hr, np.ascontiguousarray(fault(lr))) == found
+
+
+def test_a_cut_or_recoloured_lr_file(brought: tuple[np.ndarray, np.ndarray]) -> None:
+    hr, lr = brought
+    assert misfit(hr, imresize_uint8(np.ascontiguousarray(hr[13:-13, 13:-13]), 32, 32)) == "cut at its borders"
+    assert colour_difference(hr, lr) < 1 and colour_difference(hr, lr // 2) > 16
+
+
+def test_maps_of_the_next_image_are_not_taken_for_ones_own(data: Data) -> None:
+    data.degrade()
+    data.precompute()
+    stem = data.layout.prior("landmark_gauss") / "faces_x8" / "train"
+    pack = Pack(stem)
+    shifted = [np.array(pack[(k + 1) % len(pack)]) for k in range(len(pack))]
+    with PackWriter(stem, np.float16) as writer:
+        for image_id, values in zip(pack.ids, shifted, strict=True):
+            writer.add(image_id, values)
+    found = data.stopped("priors").facts["found"]
+    assert f"drawn maps come out the same when they are made again: {len(pack)} failed" in found
+
+
+def test_a_report_is_not_made_from_what_failed_or_was_never_checked(finished: Workspace, tmp_path: Path) -> None:
+    workspace = finished.copy_to(tmp_path / "project")
+    path = workspace.folder / "results/smoke/bicubic/rows.parquet"
+    rows = pd.read_parquet(path)
+    rows["psnr_rgb"] += 1.0
+    rows.to_parquet(path)
+    done = workspace.run("python", "stages/report.py", check=False)
+    assert done.returncode == 1 and "'bicubic' has not passed gate rows as it is now" in done.stderr
+    rows["psnr_rgb"] = np.nan
+    rows.to_parquet(path)
+    assert workspace.run("python", "stages/gate.py", "rows", check=False).returncode == 1
+    assert not (workspace.folder / "data/smoke/gates/rows").exists(), "the results of an earlier run are gone"
+    assert workspace.run("python", "stages/report.py", check=False).returncode == 1
+
+
+def test_a_seed_or_a_metric_that_is_missing(finished: Workspace, tmp_path: Path) -> None:
+    workspace = finished.copy_to(tmp_path / "project")
+    path = workspace.folder / "results/smoke/landmark_unet/rows.parquet"
+    rows = pd.read_parquet(path)
+    rows[rows["seed"] == 0].drop(columns="gmsd").to_parquet(path)
+    done = workspace.run("python", "stages/gate.py", "rows", check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "seed 1 (missing 2)" in done.stderr and "gmsd is a number" in done.stderr
 
 
 def test_measured_values_that_can_be_none(finished: Workspace, tmp_path: Path) -> None:

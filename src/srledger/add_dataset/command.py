@@ -13,16 +13,18 @@ from srledger.add_dataset.contact_sheet import Tile, write_contact_sheet
 from srledger.add_dataset.dialog import ask_licence, confirm, open_console, show_diff
 from srledger.add_dataset.facts import facts
 from srledger.add_dataset.params_edit import check_params, edit, read_text, replace_params
-from srledger.add_dataset.place import check_folder, find_place
+from srledger.add_dataset.place import Place, check_folder, find_place
 from srledger.add_dataset.proposal import Proposal, Wishes, free_name, propose, source_config
 from srledger.add_dataset.survey import Seen, survey_folder
 from srledger.add_dataset.update import write_listing
 from srledger.config import Params
 from srledger.data import SPLITS, SourceImage
 from srledger.data.folder import Folder
+from srledger.errors import SrledgerError
 from srledger.progress import Progress
 
 TILES_A_SPLIT, TILE_PX = 16, 128
+DARK_BELOW = 256 // 8  # of the high byte
 
 
 def add_dataset(root: Path, folder: Path, wishes: Wishes, *, dry_run: bool, sure: bool) -> None:
@@ -45,10 +47,12 @@ def add_dataset(root: Path, folder: Path, wishes: Wishes, *, dry_run: bool, sure
     proposal = propose(params, survey, place, wishes)
     new = edit(text, proposal.changes)
     check_params(new, proposal.scales)
-    counts, tiles = try_out(proposal)
+    counts, tiles = try_out(proposal, place)
     console = open_console()
     console.print(facts(survey, place, proposal, counts))
-    for note in (*place.notes, *small_note(place.images(survey), proposal), *silent_note(params, proposal)):
+    images = place.images(survey)
+    notes = (*place.notes, *small_note(images, proposal), *dark_note(images), *silent_note(params, proposal))
+    for note in notes:
         console.print(Text(f"note: {note}", "yellow"))
     show_diff(console, text, new)
     sheet = write_contact_sheet(root / "scratch" / "contact_sheets" / f"{proposal.name}.png", tiles, tile_px=TILE_PX)
@@ -82,17 +86,25 @@ class Sampler:
         self.count += 1
 
 
-def try_out(proposal: Proposal) -> tuple[dict[str, int], list[Tile]]:
+def try_out(proposal: Proposal, place: Place) -> tuple[dict[str, int], list[Tile]]:
     """Read the images as the stages will: counts by split, and some pictures of each.
 
     Raises:
-        SrledgerError: what the download stage would say.
+        SrledgerError: what the download stage would say, but with what helps while there is no entry to edit.
     """
     samplers = {split: Sampler() for split in SPLITS}
-    with Progress(f"read {proposal.name} as its entry says", len(proposal.digests)) as progress:
-        for done, image in enumerate(Folder(source_config(proposal.config)).images(), start=1):
-            samplers[image.split].offer(image)
-            progress.advance(done)
+    source = Folder(source_config(proposal.config))
+    try:
+        with Progress(f"read {proposal.name} as its entry says", len(proposal.digests)) as progress:
+            for done, image in enumerate(source.images(), start=1):
+                samplers[image.split].offer(image)
+                progress.advance(done)
+    except SrledgerError as error:
+        mend = "replace these files, or take them out of the folder"
+        if place.landmarks_csv and any(place.landmarks_csv in reason for _, reason in source.left_out):
+            table = place.path / place.landmarks_csv
+            mend = f"correct or complete the rows of {table}, or take that file away to go on without landmarks"
+        raise SrledgerError(error.problem, **{**error.facts, "mend": mend}) from error
     counts = {split: sampler.count for split, sampler in samplers.items()}
     return counts, [tile for sampler in samplers.values() for tile in sampler.tiles]
 
@@ -107,6 +119,20 @@ def small_note(images: list[Seen], proposal: Proposal) -> list[str]:
     return [
         f"half of the images have {median} px or more and are reduced to {proposal.hr_size_px}; "
         "--hr-size-px N leaves smaller images out"
+    ]
+
+
+def dark_note(images: list[Seen]) -> list[str]:
+    """Where images with 16 bits a channel use a small part of them: of 16 bits the high byte is kept."""
+    deep = [seen.greatest for seen in images if seen.greatest is not None]
+    greatest = max(deep, default=255)
+    if greatest >= DARK_BELOW:
+        return []
+    stored = greatest * 256 + 255
+    return [
+        f"no value of the {len(deep)} images with 16 bits a channel is above {stored} of 65535, so {greatest + 1} of "
+        f"256 levels are left when they are read; if this is {stored.bit_length()}-bit data, save it multiplied "
+        f"by {2 ** (16 - stored.bit_length())} first"
     ]
 
 

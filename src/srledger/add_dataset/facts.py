@@ -41,7 +41,7 @@ def facts(survey: Survey, place: Place, proposal: Proposal, counts: Mapping[str,
     if broken:
         row("not readable", listed((f"{seen.name}: {seen.problem}" for seen in broken), len(broken)))
     if survey.others:
-        row("other files", listed((seen.name for seen in survey.others), len(survey.others)))
+        row("other files", listed(map(other, survey.others), len(survey.others)))
     copies = Counter(seen.content for seen in images)
     twice = sum(count - 1 for count in copies.values())
     if twice:
@@ -58,6 +58,11 @@ def facts(survey: Survey, place: Place, proposal: Proposal, counts: Mapping[str,
     published = "" if proposal.config["redistributable"] else "; pictures stay out of committed reports"
     row("licence", proposal.config["licence"] + published)
     return table
+
+
+def other(file: Seen) -> str:
+    """A file that is no image, and why it was not even read, where it was not."""
+    return file.name if file.sha256 else f"{file.name}: {file.problem}"
 
 
 def sizes(images: list[Seen]) -> str:

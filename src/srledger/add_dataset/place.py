@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+import shlex
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from srledger.add_dataset.survey import (
     Seen,
@@ -24,6 +25,8 @@ from srledger.add_dataset.survey import (
 from srledger.errors import SrledgerError
 
 MADE_BY_PROJECT = ("data", "runs", "results", "reports", "scratch", "private", ".dvc", ".git")
+FOLDERS_TRIED = 100
+FEWEST_IMAGES = 3  # one for each split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +156,7 @@ def _split_folders(survey: Survey) -> Place | None:
         if "val" not in splits:
             raise SrledgerError(
                 "there is a folder to train on and none to measure on", where=survey.folder, found=splits["train"],
-                expected="train, val and test", mend=f"srledger add-dataset {survey.folder / splits['train']}",
+                expected="train, val and test", mend=_advice(survey, splits["train"]),
             )  # fmt: skip
         splits["test"] = splits.pop("val")
         notes.append(f"no test folder: {splits['test']} is measured on, and nothing is kept for validation")
@@ -172,14 +175,41 @@ def _split_folders(survey: Survey) -> Place | None:
 def _one_folder(survey: Survey) -> Place:
     lr = [name for name in survey.subfolders() if is_lr_name(name)]
     people = has_identity_folders(survey, ["."])
-    stray = [] if people else [name for name in survey.subfolders() if name not in lr]
-    if stray:
+    if stray := _strays(survey):
         raise SrledgerError(
             "the subfolders are neither splits nor people", where=survey.folder, found=", ".join(stray[:8]),
             expected="train, val and test; or a subfolder for each of many people; or images and no subfolders",
-            mend=f"rename them, or add one by itself: srledger add-dataset {survey.folder / stray[0]}",
+            mend=_advice(survey, "."),
         )  # fmt: skip
     return _with_lr(Place(survey.folder, survey.folder, None, people), survey, lr, [])
+
+
+def _strays(survey: Survey) -> list[str]:
+    """Subfolders that are neither people nor LR images."""
+    people = has_identity_folders(survey, ["."])
+    return [] if people else [name for name in survey.subfolders() if not is_lr_name(name)]
+
+
+def _advice(survey: Survey, below: str) -> str:
+    """A command that takes a part of the folder: the subfolder with the most images that can stand by itself."""
+    homes = Counter(parent for seen in survey.below(below) for parent in PurePosixPath(seen.name).parents)
+    by_size = sorted(homes, key=lambda home: (-homes[home], home.as_posix()))
+    for home in [home for home in by_size if home.as_posix() != "."][:FOLDERS_TRIED]:
+        if _stands_alone(survey.inside(home.as_posix())):
+            return f"rename them, or add one by itself: srledger add-dataset {shlex.quote(str(survey.folder / home))}"
+    return "put the images into one folder, or into train, val and test"
+
+
+def _stands_alone(survey: Survey) -> bool:
+    if is_lr_name(survey.folder.name):
+        return False
+    try:
+        splits = split_subfolders(survey)
+    except SrledgerError:
+        return False
+    return bool({"val", "test"} & set(splits)) or (
+        not splits and len(survey.images) >= FEWEST_IMAGES and not _strays(survey)
+    )
 
 
 def _with_lr(place: Place, survey: Survey, lr: list[str], notes: list[str]) -> Place:

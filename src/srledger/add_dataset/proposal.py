@@ -12,23 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from srledger.add_dataset.params_edit import Append, Change, Insert
+from srledger.add_dataset.parting import SHARES, part
 from srledger.add_dataset.place import Place
 from srledger.add_dataset.survey import Seen, Survey
 from srledger.config import Params
-from srledger.data import SPLITS
 from srledger.data._content import digest_files, files_sha256, relative_name
-from srledger.data._landmark_table import read_faces
-from srledger.data._splits import draw_split
 from srledger.data.folder import Config, Folder
 from srledger.errors import SrledgerError, unknown_name
 from srledger.io import canonical_json
 from srledger.plugins import plugin_names
 
-SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 DEFAULT_FACTOR = 4
 SMALLEST_HR_PX = 8
+NAMED_AT_MOST = 20  # in a message
 LEFT_OUT_AT_MOST = 50  # names in an entry that a person still reads
-SEEDS_TRIED = 1000
 ROOT_ENV = Config.model_fields["root_env"].default
 
 
@@ -87,10 +84,9 @@ def propose(params: Params, survey: Survey, place: Place, wishes: Wishes) -> Pro
     name = free_name(params, survey.folder, wishes.name)
     images = place.images(survey)
     hr_size_px, left_out = _fit(images, wishes.hr_size, factor, place)
-    groups = _groups(place, images)
-    left_out |= _copies(place, [seen for seen in images if seen.name not in left_out], groups)
-    kept = [seen for seen in images if seen.name not in left_out]
-    config = _config(survey, place, kept, left_out, groups, wishes)
+    split_seed, copies = part(place, [seen for seen in images if seen.name not in left_out])
+    left_out |= copies
+    config = _config(survey, place, images, left_out, split_seed)
     digests = _digests(survey, config)
     config["files_sha256"] = files_sha256(digests)
     config |= {"licence": wishes.licence, "redistributable": wishes.redistributable}
@@ -204,41 +200,8 @@ def _fit(images: list[Seen], hr_size: str, factor: int, place: Place) -> tuple[i
     return size, left_out
 
 
-def _groups(place: Place, images: list[Seen]) -> dict[str, str]:
-    """What must not be parted by a draw of splits, by image; the rule is that of the ``folder`` source."""
-    if place.identity_folders:
-        return {seen.name: seen.folder.rpartition("/")[2] for seen in images}
-    faces = {}
-    if place.landmarks_csv:
-        table = place.path / place.landmarks_csv
-        faces = read_faces(table.read_bytes(), table, place.path)
-    identities = {name: face.identity for name, face in faces.items()}
-    return {seen.name: identities.get(seen.name) or seen.name for seen in images}
-
-
-def _copies(place: Place, images: list[Seen], groups: Mapping[str, str]) -> dict[str, str]:
-    """Images that would bring the same pixels into two splits: all but one of each, test before val before train."""
-    order = {split: k for k, split in enumerate(reversed(SPLITS))}
-
-    def home(seen: Seen) -> str:
-        return place.split_of(seen) or groups[seen.name]
-
-    left_out: dict[str, str] = {}
-    first: dict[str, Seen] = {}
-    for seen in sorted(images, key=lambda seen: (order.get(place.split_of(seen) or "", 0), seen.name)):
-        kept = first.setdefault(str(seen.content), seen)
-        if home(kept) != home(seen):
-            left_out[seen.name] = f"the same picture as {kept.name}"
-    return left_out
-
-
 def _config(
-    survey: Survey,
-    place: Place,
-    kept: list[Seen],
-    left_out: Mapping[str, str],
-    groups: Mapping[str, str],
-    wishes: Wishes,
+    survey: Survey, place: Place, images: list[Seen], left_out: Mapping[str, str], split_seed: int | None
 ) -> dict[str, Any]:
     """Settings of the ``folder`` source but for hash and licence; what is as by default is not said."""
     config: dict[str, Any] = _path(place.path)
@@ -246,12 +209,11 @@ def _config(
         config["splits"] = dict(place.splits)
     else:
         config["split_shares"] = dict(SHARES)
-        seed = _split_seed({groups[seen.name] for seen in kept}, survey.folder)
-        config |= {"split_seed": seed} if seed else {}
+        config |= {"split_seed": split_seed} if split_seed else {}
     config |= {"identity_folders": True} if place.identity_folders else {}
     config |= {"landmarks_csv": place.landmarks_csv} if place.landmarks_csv else {}
     config |= {"lr_folder": place.lr_folder} if place.lr_folder else {}
-    patterns = [*place.patterns_of_others(survey), *_patterns(left_out, kept, survey.folder)]
+    patterns = [*place.patterns_of_others(survey), *_patterns(left_out, images, survey.folder)]
     if patterns:
         config["ignore"] = [*Config.model_fields["ignore"].default, *patterns]
     config |= {"skip_unreadable": True} if place.broken(survey) else {}
@@ -266,25 +228,16 @@ def _path(path: Path) -> dict[str, Any]:
     return {"path": str(path), "root_env": None}
 
 
-def _split_seed(groups: set[str], folder: Path) -> int:
-    """The first seed that leaves no split empty: with few images the first draw may."""
-    for seed in range(SEEDS_TRIED) if len(groups) >= len(SHARES) else ():
-        if {draw_split(group, SHARES, seed) for group in groups} == set(SHARES):  # type: ignore[arg-type]
-            return seed
-    raise SrledgerError(
-        "too few images for splits", where=folder, found=f"{len(groups)} that can be parted",
-        expected=f"at least {len(SHARES)}: one for each of {', '.join(SHARES)}",
-    )  # fmt: skip
-
-
-def _patterns(left_out: Mapping[str, str], kept: list[Seen], folder: Path) -> list[str]:
+def _patterns(left_out: Mapping[str, str], images: list[Seen], folder: Path) -> list[str]:
     """Names to ignore. Raises SrledgerError where too many are, or where a name would hit another image too."""
-    used = Counter(seen.name.rpartition("/")[2] for seen in kept)
+    used = Counter(seen.name.rpartition("/")[2] for seen in images if seen.name not in left_out)
     clashes = [name for name in left_out if used[name.rpartition("/")[2]]]
     if clashes or len(left_out) > LEFT_OUT_AT_MOST:
-        name = clashes[0] if clashes else next(iter(left_out))
+        names = clashes or list(left_out)
+        lines = [f"{name}: {left_out[name]}" for name in names[:NAMED_AT_MOST]]
+        lines += [f"... and {len(names) - NAMED_AT_MOST} more"] if len(names) > NAMED_AT_MOST else []
         raise SrledgerError(
-            f"{len(left_out)} images can't be used", where=folder, found=f"{name}: {left_out[name]}",
+            f"{len(names)} images can't be used", where=folder, found=("\n" + " " * 12).join(lines),
             expected="names that no other image has" if clashes else f"at most {LEFT_OUT_AT_MOST} to leave out by name",
             mend="take them out of the folder",
         )  # fmt: skip

@@ -6,17 +6,18 @@ import collections
 import csv
 import dataclasses
 import functools
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
-from srledger.data._decode import UnreadableImage, decode_rgb
+from srledger.add_dataset.likeness import Look, look_of
+from srledger.data._content import Contents
+from srledger.data._decode import UnreadableImage, decode
 from srledger.data._landmark_table import COORDINATES
 from srledger.data._naming import SUFFIXES, shown
 from srledger.data._read_ahead import in_order
+from srledger.data._refusals import Refused
+from srledger.data.folder import Config
 from srledger.errors import SrledgerError
 from srledger.io import sha256_bytes
 from srledger.progress import Progress
@@ -28,6 +29,9 @@ SPLIT_WORDS = {
 }
 LR_WORD = re.compile(r"lr(x?\d+)?|lq|low|lowres")
 HR_WORD = re.compile(r"hr|gt|hq|high|highres")
+LONGEST_HEADER = 1 << 16
+MAX_MEGAPIXELS = Config.model_fields["max_megapixels"].default
+MAX_FILE_BYTES = Config(path="", splits={"test": "."}, licence="").max_file_bytes  # more the source won't read either
 MANY_IDENTITIES, FEW_IMAGES = 5, 50  # more images on average than this are rather of a class than of a person
 
 
@@ -37,9 +41,11 @@ class Seen:
 
     Attributes:
         name: relative to the folder, with ``/``.
-        sha256, size_bytes: of the file.
+        sha256, size_bytes: of the file; no hash of one that was not read, as it is too large or can't be.
         content: sha256 of the decoded RGB pixels; None when it is no image that can be used.
         problem: why not.
+        greatest: the high byte of the greatest stored value, of an image with 16 bits a channel.
+        look: what it is compared by.
     """
 
     name: str
@@ -50,6 +56,8 @@ class Seen:
     width_px: int = 0
     height_px: int = 0
     problem: str = ""
+    greatest: int | None = None
+    look: Look | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def folder(self) -> str:
@@ -92,6 +100,13 @@ class Survey:
     def below(self, subfolder: str) -> list[Seen]:
         """Images in a subfolder and the folders in it."""
         return [seen for seen in self.images if subfolder == "." or seen.name.startswith(f"{subfolder}/")]
+
+    def inside(self, subfolder: str) -> Survey:
+        """What a look at a subfolder alone would have found."""
+        start = f"{subfolder}/"
+        files = [seen for seen in self.files if seen.name.startswith(start)]
+        renamed = (dataclasses.replace(seen, name=seen.name.removeprefix(start)) for seen in files)
+        return Survey(self.folder / subfolder, tuple(renamed))
 
     def subfolders(self, of: str = ".") -> list[str]:
         """Subfolders with images somewhere below them, one level deep, sorted."""
@@ -180,9 +195,9 @@ def has_identity_folders(survey: Survey, folders: list[str]) -> bool:
 def landmark_table(survey: Survey) -> str | None:
     """The CSV file of the folder itself that has the columns of a landmarks file, or None."""
     for seen in survey.others:
-        if seen.suffix == ".csv" and seen.folder == ".":
-            text = (survey.folder / seen.name).read_text(encoding="utf-8", errors="replace")
-            header = next(csv.reader(io.StringIO(text)), [])
+        if seen.suffix == ".csv" and seen.folder == "." and seen.sha256:
+            with (survey.folder / seen.name).open(encoding="utf-8-sig", errors="replace", newline="") as table:
+                header = next(csv.reader([table.readline(LONGEST_HEADER)]), [])
             if {"file", *COORDINATES} <= set(header):
                 return seen.name
     return None
@@ -220,18 +235,17 @@ def _look(folder: Path, file: Path) -> Seen:
         name.encode("utf-8")
     except UnicodeEncodeError:
         raise SrledgerError("a file's name is not UTF-8", where=shown(file), mend="rename the file") from None
-    if not file.is_file():  # to open a fifo would block
-        return Seen(name, "", 0, problem="not a plain file")
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        return Seen(name, "", 0, problem=(error.strerror or str(error)).lower())
+        data = Contents(folder, None, MAX_FILE_BYTES, keep_digests=False).read(file)
+    except Refused as refused:
+        return Seen(name, "", 0, problem=str(refused))
     digest = sha256_bytes(data)
     try:
-        pixels = decode_rgb(data, file)
+        found = decode(data, file, MAX_MEGAPIXELS)
     except UnreadableImage as error:
         return Seen(name, digest, len(data), problem=error.problem)
-    with Image.open(io.BytesIO(data)) as opened:
-        mode = opened.mode
-    height_px, width_px = pixels.shape[:2]
-    return Seen(name, digest, len(data), sha256_bytes(pixels.tobytes()), mode, width_px, height_px)
+    height_px, width_px = found.pixels.shape[:2]
+    content = sha256_bytes(found.pixels.tobytes())
+    return Seen(
+        name, digest, len(data), content, found.mode, width_px, height_px, "", found.greatest, look_of(found.pixels)
+    )  # fmt: skip

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from srledger.add_dataset.dialog import confirm, open_console, show_diff
 from srledger.add_dataset.params_edit import Change, Insert, Replace, check_params, edit, read_text, replace_params
-from srledger.add_dataset.place import check_folder
 from srledger.add_dataset.proposal import source_config
 from srledger.config import Params
 from srledger.data._content import digest_files, files_sha256
@@ -34,7 +33,7 @@ def update_dataset(root: Path, folder: Path, name: str, *, dry_run: bool, sure: 
     """
     params = Params.load(root)
     before, text = read_text(root / "params.yaml")
-    name, scales = _dataset_in(params, check_folder(folder, root).resolve(), name)
+    name, scales = _dataset_in(params, folder.resolve(), name)
     changes: list[Change] = []
     digests: dict[str, str] = {}
     for scale in scales:

@@ -19,6 +19,7 @@ import io
 import logging
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
@@ -54,8 +55,27 @@ class UnreadableImage(SrledgerError):
     """A file that is no image, or none that can be read rightly; ``problem`` is the reason."""
 
 
+class Decoded(NamedTuple):
+    """An image file that was read.
+
+    Attributes:
+        pixels: by the rules above, uint8 ``H x W x 3``.
+        mode: Pillow's word for the colours that are stored.
+        greatest: the high byte of the greatest stored value, where 16 bits a channel are; else None.
+    """
+
+    pixels: np.ndarray
+    mode: str
+    greatest: int | None
+
+
 def decode_rgb(data: bytes, file: Path, max_megapixels: float = 64) -> np.ndarray:
-    """The pixels of an image file by the rules above: uint8 ``H x W x 3``. May be called from several threads.
+    """The pixels of ``decode``."""
+    return decode(data, file, max_megapixels).pixels
+
+
+def decode(data: bytes, file: Path, max_megapixels: float = 64) -> Decoded:
+    """An image file by the rules above. May be called from several threads.
 
     Args:
         data: the file's content.
@@ -77,7 +97,7 @@ class _Unreadable(Exception):
     """Its text is the reason."""
 
 
-def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
+def _decode(data: bytes, max_megapixels: float) -> Decoded:
     Image.MAX_IMAGE_PIXELS = None  # our limit holds at every size, Pillow's only from its own on
     if not data:
         raise _Unreadable("empty, 0 bytes")
@@ -85,6 +105,7 @@ def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
         with _open(data, max_megapixels) as opened:
             opened.load()
             depth = _depth(opened, data)
+            mode, greatest = opened.mode, _greatest(opened) if depth == 16 else None
             turned = opened.format == "JPEG" and opened.mode == "CMYK" and "adobe" not in opened.info
             white_is_zero = opened.format == "TIFF" and opened.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # type: ignore[attr-defined]
             ImageOps.exif_transpose(opened, in_place=True)
@@ -96,7 +117,7 @@ def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
                 image = Image.fromarray((255 - values if white_is_zero else values).astype(np.uint8))
             if image.has_transparency_data:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+            return Decoded(np.array(image if image.mode == "RGB" else image.convert("RGB")), mode, greatest)
     except _Unreadable:
         raise
     except UnidentifiedImageError as error:
@@ -139,8 +160,17 @@ def _depth(image: Image.Image, data: bytes) -> int:
         depth = max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))  # type: ignore[attr-defined]
         if depth not in (1, 2, 4, 8, 16):
             raise _Unreadable(f"{depth} bits a channel, where 8 or 16 are wanted")
-    if image.format == "PNG" and image.mode in ("L", "RGB", "I;16") and "transparency" in image.info:
+    if image.format == "PNG":
         depth = data[PNG_DEPTH_AT]
-        if depth != 8:  # the key is given in the file's own depth, Pillow compares it with 8 bits
+        if depth != 8 and image.mode in ("L", "RGB", "I;16") and "transparency" in image.info:
+            # the key is given in the file's own depth, Pillow compares it with 8 bits
             raise _Unreadable(f"a transparent colour in {depth} bits a channel, where 8 are wanted")
     return depth
+
+
+def _greatest(image: Image.Image) -> int:
+    """The high byte of the greatest colour value of a loaded image with 16 bits a channel."""
+    if image.mode.startswith("I;16"):
+        return int(np.asarray(image).max()) >> 8
+    colours = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
+    return max(int(image.getchannel(name).getextrema()[1]) for name in colours)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -149,6 +150,12 @@ class Folder(Source):
         """Images, their LR files and the landmarks file, sorted: what ``files_sha256`` is taken over."""
         return self._files.all()
 
+    @property
+    def _home(self) -> Path:
+        """The folder that a person knows the set by: benchmarks beside each other share ``path``."""
+        splits = list((self.config.splits or {}).values())
+        return self.path / splits[0] if len(splits) == 1 else self.path
+
     def _contents(self) -> Contents:
         keep = self.config.files_sha256 is not None
         return Contents(self.root, self._sums, self.config.max_file_bytes, keep_digests=keep)
@@ -234,6 +241,6 @@ class Folder(Source):
                 where=shown(self.path),
                 found=found,
                 expected=expected,
-                mend="restore the files, or accept the change by `srledger add-dataset --update NAME` "
-                f"(the new value is {found})",
+                mend="restore the files, or accept what they and the entry are now by "
+                f"`srledger add-dataset {shlex.quote(shown(self._home))} --update` (the new value is {found})",
             )

@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from srledger.data import Source, SourceImage
 from srledger.data._catalogue import Entry, RemoteFile, entry_of
-from srledger.data._fetched import make_tree
+from srledger.data._fetched import demand_apart, make_tree
 from srledger.data.folder import Config as FolderConfig
 from srledger.data.folder import Folder
 from srledger.errors import SrledgerError, nearest_name
@@ -53,6 +53,7 @@ class Config(PluginConfig):
     def _is_one_whole_set(self) -> Self:
         try:
             entry = self.resolved()
+            demand_apart(entry.files)
             for file in entry.files:
                 if file.url:
                     check_address(file.url, self.allow_http)
@@ -75,9 +76,6 @@ class Config(PluginConfig):
             raise ValueError("give the licence of the files")
         if not all(file.sha256 for file in self.files):
             raise ValueError("give the sha256 of every file: what can't be checked is not used")
-        archives = [file.place for file in self.files if file.archive != "none"]
-        if "." in archives or len(set(archives)) < len(archives):
-            raise ValueError("give every archive a folder of its own (into)")
         known = [file.model_copy(update={"source": "params.yaml"}) for file in self.files]
         return Entry(
             title="files", homepage=None, licence=self.licence, consent=False, redistributable=self.redistributable,
@@ -111,7 +109,8 @@ class Http(Source):
 
     Raises:
         SrledgerError: from the constructor for an entry that is unavailable or whose licence is not accepted, before
-            a byte is fetched; from ``images()`` as ``downloads.fetch``, ``archives.extract`` and the source ``folder``.
+            a byte is fetched; from ``images()`` as ``downloads.fetch``, ``archives.extract`` and the source ``folder``,
+            and for an unpacked set that somebody has edited since.
     """
 
     config: Config
@@ -136,7 +135,7 @@ class Http(Source):
             )  # fmt: skip
 
     def images(self) -> Iterator[SourceImage]:
-        """See ``Source.images``; the first call downloads and unpacks."""
+        """See ``Source.images``; the first call downloads and unpacks, later ones check that nothing changed."""
         config = self.config
         tree = make_tree(
             self.entry.files, self.entry.arrangement, self.entry.homepage, config.max_bytes, config.allow_http

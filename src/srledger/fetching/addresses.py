@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from srledger.errors import SrledgerError
 
 
 def shown(url: str) -> str:
     """``url`` fit for a message or a log: without user name, password, query and fragment."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
+    try:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:  # nobody can say where its password or its query begins, so rather too little is told
+        return "an address with '@'" if "@" in url else ascii(re.split("[?#]", url)[0][:200])
     return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
@@ -23,7 +27,7 @@ def check_address(url: str, allow_http: bool = False) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise SrledgerError("an address can't be read", expected="https://host/path") from None
+        raise SrledgerError("an address can't be read", where=shown(url), expected="https://host/path") from None
     if not host or parts.scheme not in ("http", "https"):
         raise SrledgerError("an address is not one of the web", where=shown(url), expected="https://host/path")
     if parts.scheme == "http" and not (allow_http or is_loopback(host)):
@@ -35,7 +39,11 @@ def check_address(url: str, allow_http: bool = False) -> None:
 
 def check_redirect(first: str, before: str, after: str, allow_http: bool = False) -> None:
     """Raise SrledgerError unless a download of ``first`` may go on from ``before`` to ``after``."""
-    check_address(after, allow_http)
+    try:
+        check_address(after, allow_http)
+    except SrledgerError as error:
+        facts = {**error.facts, "where": shown(first), "found": shown(after)}
+        raise SrledgerError(f"a download was sent where it can't go on: {error.problem}", **facts) from None
     if urlsplit(before).scheme == "https" and urlsplit(after).scheme == "http":
         raise SrledgerError(
             "a download was sent from an encrypted address to an open one", where=shown(first), found=shown(after)
@@ -45,6 +53,26 @@ def check_redirect(first: str, before: str, after: str, allow_http: bool = False
         raise SrledgerError(
             "a download was sent from a public address to a private one", where=shown(first), found=shown(after)
         )
+
+
+def redirected(first: str, before: str, location: str, allow_http: bool = False) -> str:
+    """The address that a download of ``first`` goes on to when ``before`` answers with ``location``.
+
+    Raises:
+        SrledgerError: it may not be asked, or is no address; ``first`` is named.
+    """
+    if not (location.isascii() and location.isprintable()):
+        raise SrledgerError(
+            "a download was sent to an address with raw bytes in it", where=shown(first),
+            found=ascii(re.split("[?#]", location)[0][:200]) if "@" not in location else None,
+            expected="printable ASCII, other bytes as %XX",
+        )  # fmt: skip
+    try:
+        after = urljoin(before, location)
+    except ValueError:
+        after = location  # it can't be read, which is what the check says of it
+    check_redirect(first, before, after, allow_http)
+    return after
 
 
 def is_loopback(host: str) -> bool:

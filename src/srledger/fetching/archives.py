@@ -115,7 +115,7 @@ class _Room:
         self.max_bytes = min(max_bytes, max(FEW_BYTES, int(max_ratio * archive.stat().st_size)))
         self.members = 0
         self._unpacked_bytes = 0
-        self._files: dict[str, str] = {}  # by the name as the least careful file system would compare it
+        self._files: dict[str, str] = {}  # by ``name_key``
         self._folders: dict[str, str] = {}
 
     def enter(self, name: str, *, is_folder: bool) -> None:
@@ -128,12 +128,12 @@ class _Room:
         for k in range(1, len(parts) + is_folder):
             self._claim("/".join(parts[:k]), self._folders, self._files)
         if not is_folder:
-            if _key(name) in self._files:
-                raise self._twice(name, self._files[_key(name)])
+            if name_key(name) in self._files:
+                raise self._twice(name, self._files[name_key(name)])
             self._claim(name, self._files, self._folders)
 
     def _claim(self, name: str, own: dict[str, str], others: dict[str, str]) -> None:
-        key = _key(name)
+        key = name_key(name)
         if key in others or own.setdefault(key, name) != name:
             raise self._twice(name, others.get(key, own.get(key, "")))
 
@@ -153,7 +153,8 @@ class _Room:
             raise _unsafe(self.archive, "an archive unpacks to too much", found, f"{self.max_bytes} bytes at most")
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
+    """``name`` as the least careful file system compares it: in either case, however its accents are coded."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

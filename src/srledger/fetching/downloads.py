@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 from srledger.errors import SrledgerError
-from srledger.fetching.addresses import check_address, check_redirect, shown
+from srledger.fetching.addresses import check_address, redirected, shown
 from srledger.fetching.partial import Partial
 from srledger.io import sha256_file
 from srledger.progress import Progress
@@ -153,11 +152,9 @@ class _Download:
 
     def run(self, attempts: int, sleep: Callable[[float], None]) -> bool:
         """Make attempts until all bytes are there; whether the last one continued an earlier one."""
-        import requests
-
         self._check_size(self.size_bytes)
         failures, furthest = 0, self.part.size_bytes()
-        with requests.Session() as session, _no_request_lines():
+        with _session() as session, _no_request_lines():
             while True:
                 try:
                     return self._attempt(session)
@@ -206,9 +203,8 @@ class _Download:
                 if not response.is_redirect:
                     yield response
                     return
-                after = urljoin(url, response.headers["Location"])
-            check_redirect(self.url, url, after, self.allow_http)
-            url = after
+                location = response.headers["Location"]
+            url = redirected(self.url, url, location, self.allow_http)
         raise SrledgerError(
             "a download is sent on and on", where=shown(self.url), found=f"more than {MAX_REDIRECTS} redirects"
         )
@@ -276,6 +272,19 @@ class _Download:
             "a file is not of the size it should have", where=shown(self.url), found=found,
             expected=f"{limit}{self.max_bytes} bytes at most (max_bytes)",
         )  # fmt: skip
+
+
+def _session() -> requests.Session:
+    """A session that leaves redirects to ``_Download``."""
+    import requests
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> str | None:
+            # Else it would prepare the next request though it is not to follow: read the whole body of this answer,
+            # however long, and take apart an address that nobody has checked.
+            return None
+
+    return Session()
 
 
 def _retry_after_s(response: requests.Response) -> float | None:

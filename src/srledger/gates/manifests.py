@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,11 @@ from srledger.layout import Layout
 
 LEAST_SIDE_PX = 8
 A_SET = 30
+MOST_OFF_CENTRE = 0.2  # of the side
 LEAST_PX = 0.1  # less is no distance
 LEAK = "a test image that was seen in training makes every number of the table too good"
 APART = "take one of the two out of the data set, or put both into one split"
-SWAPPED = "a swapped or shifted landmark column puts every heatmap in the wrong place"
+SWAPPED = "a swapped landmark column puts heatmaps in the wrong place"
 COLUMNS = "compare the columns of the landmarks file with the pictures, then correct its first line or the rows named"
 LOST = "images that go missing change every mean in silence"
 
@@ -50,7 +52,7 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
     )
     yield Gate("manifests", f"{subject}/images", _images(manifest, folder), IMAGE_CHECKS)
     if manifest[LANDMARK_COLUMNS].notna().any(axis=None):
-        checks = LANDMARK_CHECKS if len(manifest) < A_SET else (*LANDMARK_CHECKS, *TYPICAL_CHECKS)
+        checks = (*LANDMARK_CHECKS, *typical_checks("note" if len(manifest) < A_SET else "stop"))
         yield Gate("manifests", f"{subject}/landmarks", _landmarks(manifest), checks)
     left_out = dataset_record(folder).get("left_out", [])
     if left_out:
@@ -135,6 +137,7 @@ def _landmarks(manifest: pd.DataFrame) -> pd.DataFrame:
     frame["eyes_above_mouth_px"] = mouth_y.min(axis=1) - eyes_y.max(axis=1)
     frame["shape_residual"] = shape_residuals(points)
     frame["tilt_product"] = tilt_products(points)
+    frame["off_centre_share"] = np.abs((points.mean(axis=1) + 0.5) / size[:, 0] - 0.5).max(axis=1)
     return frame
 
 
@@ -147,6 +150,14 @@ LANDMARK_CHECKS = (
         mend="complete the landmarks file, or leave it out",
     ),
     between("outside_px", None, 0, "every landmark lies in its image", SWAPPED, mend=COLUMNS),
+    between(
+        "off_centre_share",
+        None,
+        MOST_OFF_CENTRE,
+        "landmarks lie about the middle of their image",
+        "landmarks of a file of another size, or shifted ones, put heatmaps beside the face",
+        severity="note",
+    ),
     between(
         "eye_distance_px", LEAST_PX, None, "the left eye is left of the right one (as seen)", SWAPPED, mend=COLUMNS
     ),
@@ -168,25 +179,20 @@ LANDMARK_CHECKS = (
         mend=COLUMNS,
     ),
 )
-# Of a whole set, so they need one: of a handful of faces most may lean either way by chance.
-TYPICAL_CHECKS = (
-    Check(
-        "shapes_are_typical",
-        f"half of the faces lie within {SHAPE_TYPICAL} of a frontal one",
-        "ExpectColumnValuesToBeBetween",
-        {"column": "shape_residual", "min_value": None, "max_value": SHAPE_TYPICAL, "mostly": 0.5},
-        SWAPPED,
-        COLUMNS,
-    ),
-    Check(
-        "eyes_and_mouth_lean_together",
-        "eyes and mouth lean to the same side in most faces",
-        "ExpectColumnValuesToBeBetween",
-        {"column": "tilt_product", "min_value": 0, "max_value": None, "mostly": 0.5},
-        SWAPPED,
-        COLUMNS,
-    ),
-)
+
+
+def typical_checks(severity: Literal["stop", "note"]) -> tuple[Check, ...]:
+    """Checks of a whole set. They stop one; of a handful of faces most may lean either way by chance: a note."""
+    kind = "ExpectColumnValuesToBeBetween"
+    half = {"mostly": 0.5}
+    shape = {"column": "shape_residual", "min_value": None, "max_value": SHAPE_TYPICAL, **half}
+    title = f"half of the faces lie within {SHAPE_TYPICAL} of a frontal one"
+    tilt = {"column": "tilt_product", "min_value": 0, "max_value": None, **half}
+    return (
+        Check("shapes_are_typical", title, kind, shape, SWAPPED, COLUMNS, severity),
+        Check("eyes_and_mouth_lean_together", "eyes and mouth lean to the same side in most faces", kind, tilt, SWAPPED,
+              COLUMNS, severity),
+    )  # fmt: skip
 
 
 def _splits(manifest: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Gate ``pairs``: every LR image is the degradation of its own HR image.
 
 All pairs of val and test are made again and compared bit for bit; of train a drawn sample, and every pair that is less
-alike than its neighbours. An LR image that the set brought can't be made again: it must resemble its HR image more than
-any other.
+alike than its neighbours. An LR file that the set brought can't be made again: it must resemble its HR image more than
+any other, and best as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from srledger.datasets import ManifestRow, read_manifest
 from srledger.degrade import Degrader
 from srledger.descriptors import luma_of, thumbnail
 from srledger.gates import Gate, between, empty, equal, unique
+from srledger.gates.given_lr import colour_difference, misfit
 from srledger.io import sha256_file, sha256_json
 from srledger.layout import Layout
 from srledger.packs import Pack
@@ -29,6 +30,7 @@ LEAST_ALIKE = 64
 THUMBNAIL_PX = 8
 LIKENESS_SLACK = 0.02  # two pictures of one scene may be as like as a picture and its own LR image
 LEAST_LIKENESS = 0.5
+MOST_COLOUR = 16  # grey levels
 CHUNK_IMAGES = 1024
 
 
@@ -68,7 +70,8 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
             lines.append(_pairs(task, rows, degrader, hrs, lrs))
     yield Gate("pairs", f"{subject}/splits", pd.DataFrame(counts), SPLIT_CHECKS)
     if lines:
-        yield Gate("pairs", f"{subject}/pairs", pd.concat(lines, ignore_index=True), PAIR_CHECKS)
+        checks = GIVEN_CHECKS if task.degradation == "given_lr" else DERIVED_CHECKS
+        yield Gate("pairs", f"{subject}/pairs", pd.concat(lines, ignore_index=True), checks)
 
 
 def _pairs(task: Task, rows: Sequence[ManifestRow], degrader: Degrader, hrs: Pack, lrs: Pack) -> pd.DataFrame:
@@ -78,6 +81,8 @@ def _pairs(task: Task, rows: Sequence[ManifestRow], degrader: Degrader, hrs: Pac
     frame["excess_columns"] = [hr[1] - lr[1] * factor for hr, lr in zip(hrs.shapes, lrs.shapes, strict=True)]
     frame["max_abs_difference"] = np.nan
     if given:
+        frame["misfit"] = [misfit(hr, lr) for hr, lr in zip(hrs, lrs, strict=True)]
+        frame["colour_difference"] = [colour_difference(hr, lr) for hr, lr in zip(hrs, lrs, strict=True)]
         return frame
     for k in _to_make_again(task, rows[0].split, frame):
         again = degrader.pair(rows[k])
@@ -138,39 +143,31 @@ def _nearest(small: np.ndarray, large: np.ndarray) -> np.ndarray:
 
 
 MIXED = "a network would learn, or be measured on, pairs that belong to different pictures"
+UNEQUAL = "SR and HR could not be compared"
+BLANK = "a blank LR image teaches nothing"
+ALIKE = f"LR and HR thumbnails correlate by {LEAST_LIKENESS} or more"
 LR_FOLDER = "compare the LR files with the HR files of the same names"
 AGAIN = (
     "dvc repro --force degrade@<task>; if it comes back, the degradation draws from something else than its generator"
 )
 PAIR_CHECKS = (
     unique("id", "every pair stands once", "a doubled pair weighs double"),
-    equal(
-        "excess_rows",
-        0,
-        "HR height is LR height times the scale factor",
-        "SR and HR could not be compared",
-        mend=LR_FOLDER,
-    ),
-    equal(
-        "excess_columns",
-        0,
-        "HR width is LR width times the scale factor",
-        "SR and HR could not be compared",
-        mend=LR_FOLDER,
-    ),
-    equal(
-        "max_abs_difference", 0, "HR and LR come out the same when they are made again, bit for bit", MIXED, mend=AGAIN
-    ),
+    equal("excess_rows", 0, "HR height is LR height times the scale factor", UNEQUAL, mend=LR_FOLDER),
+    equal("excess_columns", 0, "HR width is LR width times the scale factor", UNEQUAL, mend=LR_FOLDER),
+)
+DERIVED_CHECKS = (
+    *PAIR_CHECKS,
+    equal("max_abs_difference", 0, "HR and LR come out the same, bit for bit, when made again", MIXED, mend=AGAIN),
+    between("likeness", LEAST_LIKENESS, None, ALIKE, MIXED, severity="note"),
+    between("lr_range", 1, None, "no LR image is blank", BLANK, severity="note"),
+)
+GIVEN_CHECKS = (
+    *PAIR_CHECKS,
     empty("resembles_more", "no LR file resembles another HR image more than its own", MIXED, mend=LR_FOLDER),
-    between(
-        "likeness",
-        LEAST_LIKENESS,
-        None,
-        f"LR and HR thumbnails correlate by {LEAST_LIKENESS} or more",
-        MIXED,
-        severity="note",
-    ),
-    between("lr_range", 1, None, "no LR image is blank", "a blank LR image teaches nothing", severity="note"),
+    between("likeness", LEAST_LIKENESS, None, ALIKE, MIXED, mend=LR_FOLDER),
+    between("lr_range", 1, None, "no LR file is blank", BLANK, mend=LR_FOLDER),
+    empty("misfit", "no LR file would fit better mirrored, shifted, cut or recoloured", MIXED, mend=LR_FOLDER),
+    between("colour_difference", None, MOST_COLOUR, "LR and HR have the same mean colour", MIXED, mend=LR_FOLDER),
 )
 SPLIT_CHECKS = (
     equal(

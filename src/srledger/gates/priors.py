@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,11 @@ from srledger.io import sha256_file, sha256_json
 from srledger.layout import Layout
 from srledger.packs import Pack
 from srledger.plugins import plugin_class
+from srledger.prior_maps import input_of, landmarks_of
+from srledger.seeds import numpy_generator
+
+DRAWN_OF_A_SPLIT = 16
+MOST_DIFFERENCE = 0.01  # networks may differ in the last bits from one batch or thread count to another
 
 
 def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
@@ -37,15 +42,36 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
     prior, _, task = subject.partition("/")
     plugin = plugin_class("priors", params.priors[prior].plugin)
     lines, counts = [], []
+    packs = layout.packs(task)
+    landmarks, made = landmarks_of(packs), plugin(params.priors[prior].config)
     for split in SPLITS:
-        images, maps = Pack(layout.packs(task) / f"{split}_hr"), Pack(layout.prior(subject) / split)
+        hrs, lrs, maps = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr"), Pack(layout.prior(subject) / split)
         maps.verify()
-        counts.append({"id": split, "same_ids": images.ids == maps.ids})
-        of_image = dict(zip(images.ids, images.shapes, strict=True))
-        lines += [_line(image_id, split, values, of_image.get(image_id)) for image_id, values in maps.items()]
+        counts.append({"id": split, "same_ids": hrs.ids == maps.ids})
+        of_image = dict(zip(hrs.ids, hrs.shapes, strict=True))
+        drawn = _drawn(hrs.ids, subject, split)
+        for image_id, values in maps.items():
+            line = _line(image_id, split, values, of_image.get(image_id))
+            if image_id in drawn:
+                again = made.map_of(input_of(image_id, split, hrs, lrs, landmarks))
+                line["max_abs_difference"] = _difference(np.asarray(again, np.float32)[..., None], values)
+            lines.append(line)
     yield Gate("priors", f"{subject}/splits", pd.DataFrame(counts), SPLIT_CHECKS)
     checks = MAP_CHECKS if plugin.constant else (*MAP_CHECKS, NOT_CONSTANT)
     yield Gate("priors", f"{subject}/maps", pd.DataFrame(lines), checks)
+
+
+def _drawn(ids: Sequence[str], subject: str, split: str) -> set[str]:
+    chosen = numpy_generator("gate priors", subject, split).permutation(len(ids))[:DRAWN_OF_A_SPLIT]
+    return {ids[k] for k in chosen}
+
+
+def _difference(first: np.ndarray, second: np.ndarray) -> float:
+    """The largest difference of two maps; 1 for two sizes or a value that is no number."""
+    if first.shape != second.shape:
+        return 1.0
+    difference = np.abs(first - second.astype(np.float32))
+    return float(difference.max()) if np.isfinite(difference).all() else 1.0
 
 
 def _line(image_id: str, split: str, values: np.ndarray, image_shape: tuple[int, ...] | None) -> dict[str, object]:
@@ -54,7 +80,7 @@ def _line(image_id: str, split: str, values: np.ndarray, image_shape: tuple[int,
     sized = image_shape is not None and values.shape[:2] in {image_shape[:2], (1, 1)}
     return {
         "id": image_id, "split": split, "not_finite": int((~finite).sum()), "least": least, "most": most,
-        "spread": most - least, "sized": sized,
+        "spread": most - least, "sized": sized, "max_abs_difference": np.nan,
     }  # fmt: skip
 
 
@@ -62,6 +88,14 @@ POISON = "one such value spreads through a loss or a sampler into every weight"
 PLUGIN = "correct the prior's map_of, or the landmarks or weights that it reads"
 MAP_CHECKS = (
     unique("id", "every image has one map", "maps go by the id of their image"),
+    between(
+        "max_abs_difference",
+        None,
+        MOST_DIFFERENCE,
+        "drawn maps come out the same when they are made again",
+        "a map of another image is noise",
+        mend=PLUGIN,
+    ),
     equal("not_finite", 0, "no value is NaN or infinite", POISON, mend=PLUGIN),
     between("least", 0, None, "no value is below 0", "a map is a weight: it can't be negative", mend=PLUGIN),
     between(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from srledger.ablations import failure_of
@@ -40,9 +41,16 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
     frame = pd.read_parquet(folder / "rows.parquet")
     frame["id"] = frame["image_id"] + " seed " + frame["seed"].astype(str)
     frame["in_test_set"] = frame["image_id"].isin(test_ids)
-    yield Gate("rows", f"{subject}/images", frame, (*IMAGE_CHECKS, *_checks_of_metrics(result)))
-    seeds = frame.groupby("seed")["image_id"].nunique()
-    counts = pd.DataFrame({"id": [f"seed {seed}" for seed in seeds.index], "missing": len(test_ids) - seeds.to_numpy()})
+    frame = frame.reindex(columns=[*frame.columns, *(m for m in result["image_metrics"] if m not in frame)])
+    infinite = [metric for metric in result["image_metrics"] if np.isinf(frame[metric]).any()]
+    for metric in infinite:
+        frame[f"{metric}_infinite"] = np.isinf(frame[metric])
+    yield Gate("rows", f"{subject}/images", frame, (*IMAGE_CHECKS, *_checks_of_metrics(result, infinite)))
+    images = frame.groupby("seed")["image_id"].nunique()
+    seeds = sorted({*result["seeds"], *images.index})
+    counts = pd.DataFrame({"id": [f"seed {seed}" for seed in seeds]})
+    counts["missing"] = [len(test_ids) - int(images.get(seed, 0)) for seed in seeds]
+    counts["expected"] = [seed in result["seeds"] for seed in seeds]
     yield Gate("rows", f"{subject}/seeds", counts, SEED_CHECKS)
     sets = [
         {"id": f"{metric} seed {seed}", "value": found["value"], "missing": len(test_ids) - found["n"]}
@@ -53,12 +61,16 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
         yield Gate("rows", f"{subject}/sets", pd.DataFrame(sets), SET_CHECKS)
 
 
-def _checks_of_metrics(result: Mapping[str, Any]) -> Iterator[Check]:
+def _checks_of_metrics(result: Mapping[str, Any], infinite: Collection[str]) -> Iterator[Check]:
     for metric in result["image_metrics"]:
         least, most = result["metric_info"][metric]["bounds"]
         yield known(metric, f"{metric} is a number", BROKEN, mend=LOOK)
         if (least, most) != (None, None):
             yield between(metric, least, most, f"{metric} lies in {_interval(least, most)}", BROKEN, mend=LOOK)
+        if metric in infinite:
+            yield equal(
+                f"{metric}_infinite", False, f"{metric} is finite", "the table leaves such images out", severity="note"
+            )
 
 
 def _interval(least: float | None, most: float | None) -> str:
@@ -77,6 +89,7 @@ IMAGE_CHECKS = (
     ),
 )
 SEED_CHECKS = (
+    equal("expected", True, "every seed is one that the row was measured with", "its numbers belong to nothing"),
     equal(
         "missing",
         0,

@@ -32,7 +32,8 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
     engine = Engine(layout.data_docs(kind))
     table = layout.failed_gates(kind)
     table.unlink(missing_ok=True)
-    shutil.rmtree(layout.passed(kind), ignore_errors=True)  # nothing is vouched for until it has been checked again
+    for before in (layout.passed(kind), layout.gates(kind)):  # nothing is vouched for until it has been checked again
+        shutil.rmtree(before, ignore_errors=True)
     failures: list[Failure] = []
     n_checks = n_values = 0
     subjects = module.subjects(params, layout)

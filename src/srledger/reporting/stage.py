@@ -6,6 +6,7 @@ from pathlib import Path
 
 from srledger.ablations import clear_failures
 from srledger.config import Params
+from srledger.gates.vouchers import check_vouchers
 from srledger.layout import Layout, fresh_folder
 from srledger.reporting.collect import collect, drop_removed
 from srledger.reporting.render import render_report
@@ -16,6 +17,7 @@ PUBLISHED = "published"
 def report(params: Params, layout: Layout) -> str:
     """Write ``reports/<scale>`` and, where a set may not be redistributed, ``private/<scale>``; returns a line."""
     dropped = drop_removed(params, layout)
+    check_vouchers(params, layout)
     if layout.ablations:
         clear_failures(layout, params.rows)
     with fresh_folder(layout.report() / "rows") as part:

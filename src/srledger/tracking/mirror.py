@@ -91,7 +91,7 @@ def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
         }
         for seed in run["seeds"]:
             facts = {"row": row.name, "seed": seed, "run": run, "results": results}
-            tasks = {"training": row.task} | {
+            tasks = ({"training": row.task} if run["trained"] else {}) | {
                 f"testing on {result['task']}": params.tasks[result["task"]] for result in results.values()
             }
             yield {**facts, "key": sha256_json([params.scale, facts]), "folder": folder, "tasks": tasks}

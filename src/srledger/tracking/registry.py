@@ -7,7 +7,7 @@ Aliases say which version a report holds (the scale's name) and which row is the
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from srledger.io import read_json
@@ -33,12 +33,18 @@ def register(client: Any, records: Sequence[dict[str, Any]], layout: Layout) -> 
         row, weights = record["row"], record["run"]["weights_sha256"]
         if record["seed"] != min(record["run"]["seeds"]) or not any(weights.values()):
             continue
-        values = {f"{cell['task']}/{cell['metric']}": cell["value"] for cell in cells if cell["row"] == row}
+        of_row = [cell for cell in cells if cell["row"] == row]
+        values = {f"{cell['task']}/{cell['metric']}{_seeds(cell)}": cell["value"] for cell in of_row}
         version = _version(
             client, record, {"srledger.scale": layout.scale, WEIGHTS_TAG: weights[str(record["seed"])], **values}
         )
         client.set_registered_model_alias(row, layout.scale, version)
         _set_best(client, row, version, [alias for alias, best in wanted.items() if best == row], layout.scale)
+
+
+def _seeds(cell: Mapping[str, str]) -> str:
+    """A cell is a mean over all seeds; the weights of a version are those of one."""
+    return f" mean over seeds {cell['seeds']}" if " " in cell["seeds"].strip() else ""
 
 
 def _best(cells: Sequence[dict[str, str]], layout: Layout) -> Iterator[tuple[str, str]]:
