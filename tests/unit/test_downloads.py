@@ -16,7 +16,7 @@ import pytest
 from hostile_server import HostileServer
 
 from srledger.errors import SrledgerError
-from srledger.fetching.addresses import check_address, check_redirect, shown
+from srledger.fetching.addresses import check_address, check_redirect, redirected, shown
 from srledger.fetching.downloads import Unreachable, fetch
 from srledger.fetching.partial import Partial
 from srledger.io import sha256_bytes
@@ -278,6 +278,48 @@ def test_a_redirect_elsewhere_is_refused(tmp_path: Path, server: HostileServer, 
     assert names(tmp_path) == set()
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://[::1", "//[", "http://127.0.0.1:99999/", "https://127.0.0.1:x/", "http://127.0.0.1/caf\xe9",
+        "http://127.0.0.1/caf\xc3\xa9", "http://127.0.0.1/\x1b[2J", "https:///file",
+    ],
+)  # fmt: skip
+def test_a_redirect_to_what_is_no_address_is_one_error_that_names_where_it_came_from(
+    tmp_path: Path, server: HostileServer, get: Any, pauses: list[float], location: str
+) -> None:
+    url = server.at("/file", hostile.redirect(location))
+    with pytest.raises(SrledgerError, match="a download was sent") as caught:
+        get(url)
+    assert caught.value.facts["where"] == url and "found" in caught.value.facts
+    assert str(caught.value).isascii() and "\x1b" not in str(caught.value)
+    assert names(tmp_path) == set() and len(server.requests) == 1 and pauses == []
+
+
+def test_a_hop_behind_the_first_is_told_with_the_address_that_was_asked_for(server: HostileServer, get: Any) -> None:
+    server.at("/2", hostile.redirect("http://[::1"))
+    with pytest.raises(SrledgerError, match="can't be read") as caught:
+        get(server.at("/1", hostile.redirect("/2")))
+    assert caught.value.facts["where"] == server.url("/1")
+
+
+def test_the_body_of_a_redirect_is_left_where_it_is(server: HostileServer, get: Any) -> None:
+    def endless(handler: hostile.Handler) -> None:
+        handler.head(302, Location="/good")
+        while True:
+            handler.body(DATA)
+
+    server.at("/good", hostile.whole(DATA))
+    assert get(server.at("/file", endless)).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("location", ["http://anna:hunter2@[::1", "http://[::1?token=hunter2", "http://\xe9?hunter2"])
+def test_no_secret_of_a_broken_redirect_is_told(location: str) -> None:
+    with pytest.raises(SrledgerError) as caught:
+        redirected("https://example.org/a", "https://example.org/a", location)
+    assert "hunter2" not in str(caught.value) and "https://example.org/a" in str(caught.value)
+
+
 def test_which_addresses_may_follow_which() -> None:
     public, mirror = "https://93.184.216.34/a", "https://1.1.1.1/a"
     check_redirect(public, public, mirror)
@@ -293,11 +335,21 @@ def test_which_addresses_may_follow_which() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.org/a", "ftp://example.org/a", "file:///a", "/a", "https://", "https://[::1/a"]
+    "url",
+    [
+        "http://example.org/a",
+        "ftp://example.org/a",
+        "file:///a",
+        "/a",
+        "https://",
+        "https://[::1/a",
+        "https://a:99999/",
+    ],
 )
-def test_addresses_that_are_never_asked(url: str) -> None:
-    with pytest.raises(SrledgerError):
+def test_addresses_that_are_never_asked_are_named(url: str) -> None:
+    with pytest.raises(SrledgerError) as caught:
         check_address(url)
+    assert url in caught.value.facts["where"]
 
 
 def test_http_is_for_this_machine_or_for_who_asks() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +21,8 @@ from pydantic import ValidationError
 
 from srledger.data import SourceImage
 from srledger.data._arrangements import arrange_celeba, arrange_ffhq
-from srledger.data._catalogue import Entry, catalogue
-from srledger.data._fetched import status_of
+from srledger.data._catalogue import Entry, RemoteFile, catalogue
+from srledger.data._fetched import DIGESTS, TREE, make_tree, status_of
 from srledger.data.folder import Config as FolderConfig
 from srledger.data.folder import Folder
 from srledger.data.http import Config, Http, centre_square
@@ -140,6 +142,126 @@ def test_single_files_make_a_set(server: HostileServer) -> None:
     assert [image.id for image in source.images()] == ["0", "1"]
 
 
+def archive_into(place: str) -> dict[str, str]:
+    return {"name": "set.zip", "sha256": sha256_bytes(ARCHIVE), "archive": "zip", "into": place}
+
+
+def single_into(place: str, name: str = "0.png", seed: int = 0) -> dict[str, str]:
+    return {"name": name, "sha256": sha256_bytes(picture(seed)), "into": place}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    "files",
+    [
+        [single_into("hr"), archive_into("hr")],
+        [single_into("hr/more"), archive_into("hr")],
+        [single_into(".", "hr"), archive_into("hr")],
+        [single_into(".", "hr"), archive_into("hr/more")],
+        [archive_into("all/test/p1"), archive_into("all/test")],
+        [archive_into("all/test"), archive_into("all"), single_into("all-test")],
+        [archive_into("hr"), archive_into("HR")],
+        [single_into("hr"), single_into("hr", seed=1)],
+        [single_into("hr"), single_into("hr/", seed=1)],
+        [single_into("."), archive_into(".")],
+        [archive_into(".hr.part"), archive_into("hr")],  # as the folder is called while it is filled
+    ],
+)
+def test_files_that_would_take_one_place_are_refused_when_params_are_read(
+    files: list[dict[str, str]], turned: bool
+) -> None:
+    with pytest.raises(ValidationError, match=r"take one place|folder of its own|dot before"):
+        config(files=files[::-1] if turned else files, folder={"splits": {"test": "."}}, licence="ours")
+
+
+def test_files_that_stand_side_by_side_are_taken() -> None:
+    files = [archive_into("all/test/p1"), archive_into("all/test/p10"), archive_into("all-test")]
+    files += [single_into("all/test"), single_into("all/test", "1.png"), single_into(".")]
+    config(files=files, folder={"splits": {"test": "."}}, licence="ours")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (single_into("hr"), archive_into("hr")),
+        (archive_into("all/test/p1"), archive_into("all/test")),
+        (single_into("hr"), single_into("hr", seed=1)),
+        (archive_into("hr"), single_into("hr/set/train", "0.png", seed=1)),
+    ],
+)
+def test_nothing_is_overwritten_while_a_tree_is_made(
+    server: HostileServer, folders: dict[str, Path], first: dict[str, str], second: dict[str, str]
+) -> None:
+    contents = {sha256_bytes(data): data for data in (ARCHIVE, picture(0), picture(1))}
+    files = []
+    for k, fields in enumerate((first, second)):
+        url = server.at(f"/{k}/{fields['name']}", hostile.whole(contents[fields["sha256"]]))
+        files.append(RemoteFile.model_validate({**fields, "url": url}))
+    with pytest.raises(SrledgerError, match="would overwrite another"):
+        make_tree(files, None, None, 1 << 20, allow_http=False)
+    assert [path for path in (folders["cache"] / "datasets").iterdir() if path.suffix != ".lock"] == []
+
+
+@pytest.fixture
+def unpacked(folders: dict[str, Path]) -> Path:
+    """The tree of the archive, read once."""
+    (folders["own"] / "set.zip").write_bytes(ARCHIVE)
+    assert len(list(Http(of_archive(None)).images())) == 6
+    (digests,) = (folders["cache"] / "datasets").glob(f"*/{DIGESTS}")
+    return digests.parent / TREE / "set/set"
+
+
+def refusal() -> str:
+    """What is said when the set is read again; not an image comes before it."""
+    with pytest.raises(SrledgerError) as caught:
+        next(Http(of_archive(None)).images())
+    return str(caught.value)
+
+
+def test_an_edited_tree_is_refused_by_name_until_it_is_removed(unpacked: Path) -> None:
+    (unpacked / "train/1.png").write_bytes(picture(77))
+    (unpacked / "test/0.png").rename(unpacked / "test/new.png")
+    said = refusal()
+    assert "3 files" in said and "train/0.png" not in said
+    for name, reason in (("train/1", "changed"), ("test/0", "gone"), ("test/new", "not there")):
+        assert re.search(rf"set/{name}\.png: it (is |was )?{reason}", said)
+    home = unpacked.parents[2]
+    assert f"rm -r {home}" in said
+    shutil.rmtree(home)
+    assert len(list(Http(of_archive(None)).images())) == 6
+
+
+def test_one_changed_bit_is_found_though_size_and_date_stay(unpacked: Path) -> None:
+    file = unpacked / "train/2.png"
+    before, data = file.stat(), bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "train/2.png" in refusal()
+
+
+@pytest.mark.parametrize("change", ["fifo", "link", "folder link", "torn hashes", "no list"])
+def test_a_tree_with_other_than_its_files_is_refused(unpacked: Path, tmp_path: Path, change: str) -> None:
+    file = unpacked / "train/0.png"
+    if change == "fifo":
+        file.unlink()
+        os.mkfifo(file)
+    elif change == "link":
+        file.unlink()
+        file.symlink_to(tmp_path / "nowhere.png")
+    elif change == "folder link":
+        (unpacked / "train/more").symlink_to(tmp_path, target_is_directory=True)
+    else:
+        (unpacked.parents[2] / DIGESTS).write_text("{" if change == "torn hashes" else "[1]")
+    assert "rm -r" in refusal()
+
+
+def test_a_tree_without_hashes_is_made_anew(unpacked: Path) -> None:
+    (unpacked.parents[2] / DIGESTS).unlink()
+    (unpacked / "train/0.png").unlink()
+    assert len(list(Http(of_archive(None)).images())) == 6
+
+
 def test_max_bytes_holds_for_download_and_content(server: HostileServer) -> None:
     zeros = packed({"set/train/0.png": bytes(5000)})
     url = server.at("/set.zip", hostile.whole(zeros))
@@ -160,6 +282,7 @@ def test_max_bytes_holds_for_download_and_content(server: HostileServer) -> None
         ({"files": [{"url": "https://example.org/a.zip"}], "licence": "x"}, "sha256"),
         ({"files": [{"url": "https://example.org/a.zip", "sha256": "0" * 64}]}, "licence"),
         ({"files": [{"url": "http://example.org/a.zip", "sha256": "0" * 64}], "licence": "x"}, "encrypted"),
+        ({"files": [{"url": "https://a:99999/a.zip", "sha256": "0" * 64}], "licence": "x"}, "https://a:99999/a.zip"),
         ({"files": [{"sha256": "0" * 64}], "licence": "x"}, "url or name"),
         ({"files": [{"name": "../a", "sha256": "0" * 64}], "licence": "x"}, "path"),
         ({"files": [{"name": "a", "into": "../b", "sha256": "0" * 64}], "licence": "x"}, "plain name"),

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_bytes import png
 from PIL import Image
 
 from srledger.add_dataset.command import Sampler, add_dataset
@@ -78,6 +80,17 @@ def given(proposal: Proposal) -> dict[str, list[str]]:
     return splits
 
 
+def advised(error: SrledgerError) -> Path:
+    """The folder of the command that an error advises."""
+    return Path(shlex.split(error.facts["mend"].partition("srledger add-dataset ")[2])[0])
+
+
+def picture(seed: int, side_px: int = 96) -> np.ndarray:
+    """A picture with shapes that survive a smaller size and JPEG."""
+    fields = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(fields).resize((side_px, side_px), Image.Resampling.BICUBIC))
+
+
 def test_images_in_one_folder_are_drawn_into_splits(params: Params, birds: Path) -> None:
     _, proposal = proposed(params, birds)
     assert (proposal.name, proposal.task, proposal.transfer) == (
@@ -135,9 +148,11 @@ def test_splits_are_found_by_name(
 
 
 def test_splits_that_cant_be_told(params: Params, tmp_path: Path) -> None:
-    save(tmp_path / "set" / "train" / "a.png")
-    with pytest.raises(SrledgerError, match=r"none to measure on(.|\n)*add-dataset .*train"):
+    for name in "abc":
+        save(tmp_path / "set" / "train" / f"{name}.png")
+    with pytest.raises(SrledgerError, match=r"none to measure on(.|\n)*add-dataset .*train") as raised:
         proposed(params, tmp_path / "set")
+    assert proposed(params, advised(raised.value))[1].name == "train"
     save(tmp_path / "set" / "training" / "a.png")
     with pytest.raises(SrledgerError, match=r"two subfolders(.|\n)*train, training"):
         proposed(params, tmp_path / "set")
@@ -147,8 +162,29 @@ def test_splits_that_cant_be_told(params: Params, tmp_path: Path) -> None:
         proposed(params, tmp_path / "general")
     for name in ("cats", "dogs"):
         save(tmp_path / "zoo" / name / "a.png")
-    with pytest.raises(SrledgerError, match=r"neither splits nor people(.|\n)*add-dataset .*cats"):
+    with pytest.raises(SrledgerError, match=r"neither splits nor people(.|\n)*put the images into one folder"):
         proposed(params, tmp_path / "zoo")
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (("a/b/1.png", "a/b/2.png", "a/b/3.png", "a/c/1.png", "d/1.png"), "b"),
+        (("a/1.png", "a/b/1.png", "a/b/2.png", "a/b/c d/1.png", "a/b/c d/2.png", "a/b/c d/3.png"), "c_d"),
+        (("a/train/1.png", "a/test/1.png", "b/1.png", "b/2.png", "b/3.png"), "b"),
+        (("a/train/1.png", "a/train/2.png", "a/train/3.png", "a/test/1.png", "b/1.png"), "a"),
+        ((*(f"a/p{person}/{k}.png" for person in range(6) for k in "12"), "b/1.png"), "a"),
+        (("a/b/HR/1.png", "a/b/HR/2.png", "a/b/HR/3.png", "a/b/LR/1.png", "c/1.png"), "hr"),
+    ],
+)
+def test_nested_folders_are_refused_with_a_command_that_works(
+    params: Params, tmp_path: Path, files: tuple[str, ...], name: str
+) -> None:
+    for file in files:
+        save(tmp_path / "set" / file, *((10, 10) if "/LR/" in file else ()))
+    with pytest.raises(SrledgerError, match="neither splits nor people") as raised:
+        proposed(params, tmp_path / "set")
+    assert proposed(params, advised(raised.value))[1].name == name
 
 
 @pytest.mark.parametrize("names", [("HR", "LR"), ("GT", "LRx4"), ("hr", "Set_LRx4_matlab")])
@@ -225,9 +261,58 @@ def test_one_picture_never_stands_in_two_splits(params: Params, birds: Path, tmp
     assert given(proposal)["test"] == ["test_test", "test_test2"]
 
 
+def test_a_picture_in_other_pixels_never_stands_in_two_splits(params: Params, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for split, seeds in {"train": range(20), "val": range(20, 24), "test": range(24, 30)}.items():
+        (folder / split).mkdir(parents=True)
+        for seed in seeds:
+            Image.fromarray(picture(seed)).save(folder / split / f"{seed:02}.png")
+    Image.fromarray(picture(24)).save(folder / "train" / "encoded.jpg", quality=20)
+    Image.fromarray(picture(25)).resize((64, 64), Image.Resampling.LANCZOS).save(folder / "train" / "smaller.png")
+    Image.fromarray(picture(26)[:, ::-1]).save(folder / "val" / "turned.png")
+    Image.fromarray(picture(20, 1200)).save(folder / "train" / "larger.webp", quality=80)
+    Image.fromarray(picture(0)[:, ::-1]).save(folder / "train" / "turned in train.png")  # in one split: its own affair
+    for split in ("train", "test"):
+        Image.fromarray(np.full((96, 96, 3), 3 + len(split), np.uint8)).save(folder / split / f"blank {split}.png")
+    _, proposal = proposed(params, folder)
+    assert proposal.left_out == {
+        "train/encoded.jpg": "looks like test/24.png",
+        "train/smaller.png": "looks like test/25.png",
+        "val/turned.png": "looks like test/26.png, mirrored",
+        "train/larger.webp": "looks like val/20.png",
+    }
+    assert {split: len(ids) for split, ids in given(proposal).items()} == {"train": 22, "val": 4, "test": 7}
+
+
+def test_splits_are_drawn_so_that_none_shows_what_another_does(params: Params, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for seed in range(12):
+        Image.fromarray(picture(seed)).save(tmp_path / "set" / f"{seed}.png")
+        Image.fromarray(picture(seed)).save(tmp_path / "set" / f"{seed} again.jpg", quality=30)
+    _, proposal = proposed(params, tmp_path / "set", hr_size="as-is")
+    assert proposal.left_out
+    splits = given(proposal)
+    assert set(splits) == {"train", "val", "test"}
+    split_of: dict[str, set[str]] = {}
+    for split, ids in splits.items():
+        for image in ids:
+            split_of.setdefault(re.match(r"\d+", image)[0], set()).add(split)  # type: ignore[index]
+    assert len(split_of) == 12 and all(len(found) == 1 for found in split_of.values())
+
+
+def test_a_split_of_copies_alone_is_told(params: Params, tmp_path: Path) -> None:
+    for split, name in {"train": "a.png", "test": "b.png"}.items():
+        (tmp_path / "set" / split).mkdir(parents=True)
+        Image.fromarray(picture(1)).save(tmp_path / "set" / split / name)
+    Image.fromarray(picture(1)[:, ::-1]).save(tmp_path / "set" / "train" / "a.png")
+    with pytest.raises(SrledgerError, match=r"no image of the train split(.|\n)*train/a.png: looks like test/b.png"):
+        proposed(params, tmp_path / "set")
+
+
 def test_a_name_that_two_images_share_is_not_ignored(params: Params, tmp_path: Path) -> None:
     for split in ("train", "test"):
         save(tmp_path / "set" / split / "a.png", like="one")
+    save(tmp_path / "set" / "train" / "b.png")
     with pytest.raises(SrledgerError, match=r"train/a.png: the same picture as test/a.png(.|\n)*no other image has"):
         proposed(params, tmp_path / "set")
 
@@ -246,6 +331,44 @@ def test_what_is_no_image_is_named_and_left_out(params: Params, birds: Path) -> 
     assert proposal.config["skip_unreadable"] is True
     assert proposal.config["ignore"][3:] == ["*.csv", "*.txt", "thumbnails", "tiny.png"]
     assert sum(map(len, given(proposal).values())) == 12
+
+
+def test_a_film_among_the_images_costs_no_memory(project: Path, birds: Path) -> None:
+    sizes_bytes = {"movie.mp4": 6 << 30, "points.csv": 6 << 30, "x.png": 600_000_000}
+    for name, size_bytes in sizes_bytes.items():
+        with (birds / name).open("wb") as film:
+            film.truncate(size_bytes)
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({4 << 30}, {4 << 30})); {COMMAND[2]}"
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "add-dataset", str(birds), "--licence", "mine", "--dry-run"],
+        cwd=project, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name, size_bytes in sizes_bytes.items():
+        assert f"{name}: {size_bytes} bytes, more than a picture" in done.stdout
+    assert '"*.mp4"' in done.stdout and "skip_unreadable: true" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind"), [(12, "grey"), (12, "rgb"), (12, "rgba"), (14, "grey"), (16, "grey"), (16, "rgb")]
+)
+def test_images_that_use_a_small_part_of_16_bits_are_told(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], bits: int, kind: str
+) -> None:
+    rng = np.random.default_rng(bits)
+    channels, colour = {"grey": (1, 0), "rgb": (3, 2), "rgba": (4, 6)}[kind]
+    (tmp_path / "deep").mkdir()
+    for k in range(3):
+        values = rng.integers(0, 1 << bits, (24, 24, channels)).astype(">u2")
+        values[0, 0] = (1 << bits) - 1
+        values[1:, :, 3:] = 0xFFFF  # what lies below transparent pixels is stored all the same
+        data = png(24, 24, 16, colour, b"".join(b"\0" + row.tobytes() for row in values))
+        (tmp_path / "deep" / f"{k}.png").write_bytes(data)
+    save(tmp_path / "deep" / "of 8 bits.png", 24, 24)
+    add_dataset(project, tmp_path / "deep", Wishes(licence="mine"), dry_run=True, sure=False)
+    said = " ".join(capsys.readouterr().out.split())
+    warned = "no value of the 3 images with 16 bits a channel is above 4095 of 65535, so 16 of 256 levels are left"
+    assert (warned in said) == (bits == 12) and ("multiplied by 16 first" in said) == (bits == 12)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +406,24 @@ def test_landmarks_and_their_identities(params: Params, birds: Path) -> None:
     images = list(Folder(source_config(proposal.config)).images())
     assert len(images) == 12 and all(image.landmarks is not None for image in images)
     assert len({(image.identity, image.split) for image in images}) == 4
+
+
+@pytest.mark.parametrize("mistake", ["outside", "no row", "no file"])
+def test_a_mistake_in_the_landmarks_file_is_mended_there(project: Path, birds: Path, mistake: str) -> None:
+    rows = {f"{k:02}.png": ["5"] * len(COORDINATES) for k in range(12)}
+    if mistake == "outside":
+        rows["03.png"][0] = "400"
+    elif mistake == "no row":
+        del rows["03.png"]
+    else:
+        rows["lost.png"] = rows["03.png"]
+    lines = [",".join([name, *points]) for name, points in rows.items()]
+    (birds / "points.csv").write_text("\n".join([f"file,{','.join(COORDINATES)}", *lines]) + "\n")
+    with pytest.raises(SrledgerError) as raised:
+        add_dataset(project, birds, Wishes(licence="mine"), dry_run=True, sure=False)
+    mend = raised.value.facts["mend"]
+    assert "row" in mend and "points.csv" in str(raised.value)
+    assert "ignore" not in mend and "skip_unreadable" not in mend
 
 
 def test_the_mirror_is_not_written_as_a_path(params: Params, birds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,6 +574,38 @@ def test_an_edited_folder_is_accepted(project: Path, birds: Path, capsys: pytest
     assert len(changed) == 2 and all(re.match(r" +files_sha256: ", new) for _, new in changed)
     config = Params.load(project, "quick").datasets["some_birds"].config
     assert config is not None and len(list(Folder(config).images())) == 12  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("edited", ["ignore", "splits"])
+def test_an_entry_edited_by_hand_is_accepted_in_one_step(project: Path, birds: Path, edited: str) -> None:
+    (birds / "odd.txt").write_text("so that there is an ignore list")
+    if edited == "splits":
+        for k, file in enumerate(sorted(birds.glob("*.png"))):
+            (birds / ("train" if k else "test")).mkdir(exist_ok=True)
+            file.rename(birds / ("train" if k else "test") / file.name)
+        (birds / "odd.txt").rename(birds / "train" / "odd.txt")
+    add_dataset(project, birds, Wishes(scales=("quick",), licence="mine"), dry_run=False, sure=True)
+    path = project / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    old, new = {
+        "ignore": ('"*.txt"]', '"*.txt", 03.png]'),
+        "splits": ("splits: { train: train, test: test }", "splits: { test: train }"),
+    }[edited]
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def read() -> list[str]:
+        config = Params.load(project, "quick").datasets["some_birds"].config
+        return [image.id for image in Folder(config).images()]  # type: ignore[arg-type]
+
+    with pytest.raises(SrledgerError, match="the set changed") as raised:
+        read()
+    command = re.search(r"`srledger (.*)`", raised.value.facts["mend"])
+    assert command is not None
+    words = shlex.split(command[1])
+    done = subprocess.run([*COMMAND[:-1], *words, "--yes"], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "removed: " in done.stdout and len(read()) == 11
 
 
 def test_an_entry_that_scales_share_is_updated_once(project: Path, birds: Path) -> None:

@@ -101,6 +101,8 @@ def try_out(proposal: Proposal, place: Place) -> tuple[dict[str, int], list[Tile
                 progress.advance(done)
     except SrledgerError as error:
         mend = "replace these files, or take them out of the folder"
+        if not source.left_out:
+            mend = "run the command again when nobody writes to the folder"
         if place.landmarks_csv and any(place.landmarks_csv in reason for _, reason in source.left_out):
             table = place.path / place.landmarks_csv
             mend = f"correct or complete the rows of {table}, or take that file away to go on without landmarks"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
 from srledger.descriptors import HASH_BITS, describe, hamming, luma_of, thumbnail
-from srledger.gates.leaks import LEAK_BITS, LEAK_CORRELATION
+from srledger.gates.leaks import LEAK_BITS, LEAK_CORRELATION, LEAST_CONTRAST
 
-LEAST_CONTRAST = 2.0  # a blank picture has no hash
-LARGE_PX = 512  # from this side on a picture is averaged before its luma is taken: that costs a fifth and little memory
+MANY_PIXELS = 1 << 24  # the luma of more would need too much memory
 ROWS_AT_ONCE = 16  # compared with all others: what fits a processor's cache
 THUMBNAILS_AT_ONCE = 1024
 
@@ -34,7 +34,7 @@ class Look:
 
 def look_of(pixels: np.ndarray) -> Look:
     """The look of a uint8 ``H x W x 3`` image."""
-    factor = min(pixels.shape[:2]) // (LARGE_PX // 2)
+    factor = math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / MANY_PIXELS))
     if factor > 1:
         pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
     luma = luma_of(pixels)

@@ -93,12 +93,14 @@ def obtain(file: RemoteFile, homepage: str | None, max_bytes: int, allow_http: b
 
 def demand_apart(files: Sequence[RemoteFile]) -> None:
     """Raise SrledgerError where a file would overwrite another, or lie in the folder that an archive fills."""
-    paths = {file: file.place if file.archive != "none" else f"{file.place}/{file.file_name}" for file in set(files)}
-    claims = sorted((PurePosixPath(name_key(paths[file])).parts, paths[file]) for file in files)
+    paths = [str(PurePosixPath(file.place, file.file_name if file.archive == "none" else "")) for file in files]
+    claims = sorted((PurePosixPath(name_key(path)).parts, path) for path in paths)
     for parts, path in claims:
-        if not parts or any(part.startswith(".") for part in parts):  # names with a dot are those of unfinished folders
-            raise SrledgerError(f"'{path}': give every archive a folder of its own (into), no name with a dot before it")
-    # Sorted by their parts, a path stands right before what lies inside of it.
+        if not parts:
+            raise SrledgerError(f"'{path}' is the whole set: give every archive a folder of its own (into)")
+        if any(part.startswith(".") for part in parts):
+            raise SrledgerError(f"'{path}': names with a dot before them are kept for folders that are being filled")
+    # Sorted by its parts, a path stands right before one that lies inside of it.
     for (outer, path), (inner, other) in itertools.pairwise(claims):
         if inner[: len(outer)] == outer:
             raise SrledgerError(

@@ -58,8 +58,8 @@ class Config(PluginConfig):
                 if file.url:
                     check_address(file.url, self.allow_http)
         except SrledgerError as error:
-            nearest = error.facts.get("nearest")
-            raise ValueError(error.problem + (f" (nearest: {nearest})" if nearest else "")) from None
+            facts = [f"{fact}: {error.facts[fact]}" for fact in ("where", "nearest") if fact in error.facts]
+            raise ValueError(error.problem + (f" ({', '.join(facts)})" if facts else "")) from None
         if entry.unavailable is None:
             self.folder_config(Path("/"))
         return self

@@ -16,9 +16,14 @@ def shown(url: str) -> str:
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
         port = f":{parts.port}" if parts.port else ""
-    except ValueError:  # nobody can say where its password or its query begins, so rather too little is told
-        return "an address with '@'" if "@" in url else ascii(re.split("[?#]", url)[0][:200])
+    except ValueError:
+        return _shown_raw(url)
     return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def _shown_raw(url: str) -> str:
+    """As ``shown``, of what is no address: nobody can say where its password begins, so rather too little is told."""
+    return "(not told, for its '@')" if "@" in url else ascii(re.split("[?#]", url)[0][:200])
 
 
 def check_address(url: str, allow_http: bool = False) -> None:
@@ -64,8 +69,7 @@ def redirected(first: str, before: str, location: str, allow_http: bool = False)
     if not (location.isascii() and location.isprintable()):
         raise SrledgerError(
             "a download was sent to an address with raw bytes in it", where=shown(first),
-            found=ascii(re.split("[?#]", location)[0][:200]) if "@" not in location else None,
-            expected="printable ASCII, other bytes as %XX",
+            found=_shown_raw(location), expected="printable ASCII, other bytes as %XX",
         )  # fmt: skip
     try:
         after = urljoin(before, location)

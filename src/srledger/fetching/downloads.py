@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import re
 import shutil
 import sys
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from srledger.errors import SrledgerError
 from srledger.fetching.addresses import check_address, redirected, shown
 from srledger.fetching.partial import Partial
+from srledger.fetching.sessions import plain_session
 from srledger.io import sha256_file
 from srledger.progress import Progress
 
@@ -154,7 +154,7 @@ class _Download:
         """Make attempts until all bytes are there; whether the last one continued an earlier one."""
         self._check_size(self.size_bytes)
         failures, furthest = 0, self.part.size_bytes()
-        with _session() as session, _no_request_lines():
+        with plain_session() as session:
             while True:
                 try:
                     return self._attempt(session)
@@ -274,19 +274,6 @@ class _Download:
         )  # fmt: skip
 
 
-def _session() -> requests.Session:
-    """A session that leaves redirects to ``_Download``."""
-    import requests
-
-    class Session(requests.Session):
-        def get_redirect_target(self, resp: requests.Response) -> str | None:
-            # Else it would prepare the next request though it is not to follow: read the whole body of this answer,
-            # however long, and take apart an address that nobody has checked.
-            return None
-
-    return Session()
-
-
 def _retry_after_s(response: requests.Response) -> float | None:
     """The pause that a server asks for, at most MAX_WAIT_S; a date is read against the server's own clock."""
     said = response.headers.get("Retry-After", "").strip()
@@ -296,18 +283,3 @@ def _retry_after_s(response: requests.Response) -> float | None:
             then, now = (parsedate_to_datetime(text) for text in (said, response.headers.get("Date", "")))
             seconds = (then - now).total_seconds()
     return None if seconds is None else min(max(seconds, 0.0), MAX_WAIT_S)
-
-
-@contextlib.contextmanager
-def _no_request_lines() -> Iterator[None]:
-    """Keep request lines out of the log: they hold the query, and a query may hold a key."""
-    log = logging.getLogger("urllib3.connectionpool")
-
-    def is_warning(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING
-
-    log.addFilter(is_warning)
-    try:
-        yield
-    finally:
-        log.removeFilter(is_warning)

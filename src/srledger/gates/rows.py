@@ -37,7 +37,7 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
     """One gate over the values per image, one over the values per set."""
     folder = layout.result(subject)
     result = read_json(folder / "result.json")
-    test_ids = Pack(layout.packs(result["task"]) / "test_hr").ids
+    test_ids = Pack(layout.packs(result["task"]) / "test_hr").ids[: params.evaluation.max_images]
     frame = pd.read_parquet(folder / "rows.parquet")
     frame["id"] = frame["image_id"] + " seed " + frame["seed"].astype(str)
     frame["in_test_set"] = frame["image_id"].isin(test_ids)
