@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srledger.ablations import clear_failures
 from srledger.config import Params
 from srledger.errors import SrledgerError, unknown_name
 from srledger.gates import KINDS, Subjects
@@ -28,6 +29,10 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
     """
     if kind not in KINDS:
         raise unknown_name("gate", kind, KINDS, where="stages/gate.py")
+    if kind == "rows" and layout.ablations:
+        clear_failures(
+            layout, params.rows
+        )  # here and not only before the report: this stage's input must not hold them
     module: Subjects = importlib.import_module(f"srledger.gates.{kind}")
     engine = Engine(layout.data_docs(kind))
     table = layout.failed_gates(kind)
