@@ -36,7 +36,7 @@ ablations: env  ## the ablation grid and its report, one stage after another (dv
 	$(ACTIVATE) srledger config && dvc repro ablations/dvc.yaml
 
 test: env  ## the test suite: no network, no mirror needed
-	$(ACTIVATE) python -m pytest tests
+	$(ACTIVATE) python -m pytest -n 2 --dist loadfile tests
 
 check: env  ## lint, types, and every committed report rendered again and compared
 	$(ACTIVATE) ruff check .
@@ -57,7 +57,7 @@ weights: env  ## published weights that can be downloaded; the list says what is
 celeba: env  ## real faces on two cores, hours: needs SRLEDGER_MIRROR; ONLY=row,row runs a part
 	$(ACTIVATE) srledger repro --scale celeba_cpu --only "$(ONLY)"
 
-smoke: env  ## the whole graph on 8 images, under a minute
+smoke: env  ## the whole graph on 8 images, a minute and a half
 	$(ACTIVATE) srledger repro --scale smoke
 
 services: env  ## Prefect's server, MLflow's page and two workers on loopback; prints the addresses
