@@ -1,0 +1,105 @@
+"""The ablation grid as a flow: its rows side by side, then the report, in which a failed row says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow
+
+from flows.graph import Stage, StageGraph, read_graph
+from flows.prefect_board import STAGE_THREADS, PrefectBoard, end_state, follow_worker, show_results
+from flows.process import Result
+from flows.run import Ended, RunBoard, bring_up_to_date
+from flows.terminal import TerminalBoard
+from flows.workspace import at_scale, one_flow
+from srledger.ablations import mark_failed, select
+from srledger.config import Params
+from srledger.errors import SrledgerError
+from srledger.layout import ABLATIONS, Layout
+from srledger.provenance import GRID
+
+
+@flow(name="ablation-sweep", task_runner=STAGE_THREADS)
+def ablation_sweep(only: list[str] | None = None, scale: str | None = None) -> State[Any]:
+    """Bring ablations/dvc.yaml up to date, and what of dvc.yaml it needs; then its report.
+
+    One failed row does not stop the others: its cells say why, and the next sweep runs it again.
+
+    Args:
+        only: rows or tables of the grid; none: all. The report is made when no other row is out of date.
+        scale: a scale of params.yaml; none: the one it names. Another leaves params.yaml and lock files as they were.
+    """
+    follow_worker()
+    root, board = Path.cwd(), PrefectBoard()
+    try:
+        with one_flow(root, "ablation-sweep", board.say), at_scale(root, scale) as params:
+            ended = sweep(root, params, only or [], board)
+            show_results(root, params.scale + ABLATIONS)
+    except SrledgerError as error:
+        return board.refused(error)
+    return end_state(ended)
+
+
+def run_here(root: Path, only: list[str], scale: str | None) -> int:
+    """The same in this process, without a server: lines on the terminal. Returns 0, or 1 when a stage failed."""
+    board = TerminalBoard()
+    with one_flow(root, "ablation-sweep", board.say), at_scale(root, scale) as params:
+        ended = sweep(root, params, only, board)
+    board.say(ended.summary())
+    return 1 if ended.failures else 0
+
+
+def sweep(root: Path, params: Params, only: Sequence[str], board: RunBoard) -> Ended:
+    """Run the grid, or the rows and tables of it that ``only`` names.
+
+    Raises:
+        SrledgerError: an unknown name (with the nearest), or nothing to run at this scale; nothing has started then.
+    """
+    rows = select(params.ablations.grid, only)
+    if not any(params.ablations.is_active(row) for row in rows):
+        raise SrledgerError(
+            f"none of these ablations runs at scale '{params.scale}'", where=f"scales.{params.scale}.ablations.rows",
+            found=", ".join(only) or "no rows", expected="some of " + ", ".join(params.ablations.active_rows()),
+        )  # fmt: skip
+    graph = read_graph(root, (GRID,), wait_s=params.orchestration.busy_wait_s, say=board.say)
+    graph = asked_for(graph, frozenset(rows), board.say)
+    marking = _MarkingBoard(board, Layout(params.scale, root))
+    return bring_up_to_date(root, params, graph, marking, excused=excuses(graph))
+
+
+def asked_for(graph: StageGraph, rows: frozenset[str], say: Callable[[str], None]) -> StageGraph:
+    """The graph without rows that nobody asked for, and without the report when one of those is out of date."""
+    stale = sorted({graph[name].item for name in graph.may_run() if _is_row(graph[name])} - rows)
+    if not stale:
+        return graph
+    say(f"the report is left out: these rows are out of date and not asked for: {', '.join(stale)}")
+    return graph.up_to([name for name in graph if _is_row(graph[name]) and graph[name].item in rows])
+
+
+def excuses(graph: StageGraph) -> dict[str, list[str]]:
+    """What follows the rows has words for failed ones: the report, and the table of timings."""
+    after = [stage for stage in graph.values() if stage.file == GRID and not stage.item]
+    return {stage.name: [name for name in graph.upstream(stage.name) if _is_row(graph[name])] for stage in after}
+
+
+def _is_row(stage: Stage) -> bool:
+    return stage.file == GRID and bool(stage.item)
+
+
+class _MarkingBoard:
+    """A board that also leaves word on disk of every row that failed, before the report starts."""
+
+    def __init__(self, board: RunBoard, layout: Layout) -> None:
+        self._board, self._layout = board, layout
+        self._marked: set[str] = set()
+        self.begin, self.start, self.note, self.result = board.begin, board.start, board.note, board.result
+        self.held, self.say = board.held, board.say
+
+    def ended(self, stage: Stage, result: Result) -> None:
+        """Mark a row by the first of its stages that failed."""
+        if _is_row(stage) and not result.good and stage.item not in self._marked:
+            self._marked.add(stage.item)
+            mark_failed(self._layout, stage.item, result.why)
+        self._board.ended(stage, result)

@@ -1,0 +1,45 @@
+"""Prints DVC's stage graph as JSON: ``python -m flows.read_graph [TARGET ...]``. ``graph`` runs it and reads it.
+
+It is a process of its own, so that no flow holds DVC's lock or its memory. One process answers three questions with
+one look at the files: which stages there are, in which order `dvc repro` would run them, and why each is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def describe(targets: list[str]) -> dict[str, Any]:
+    """Every stage's upstream names; those of ``targets`` in DVC's own order; what DVC says has changed."""
+    from dvc.repo import Repo
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+    with Repo() as repo:
+        graph = get_active_graph(repo.index.graph)
+        after = {stage.addressing: sorted(other.addressing for other in graph.successors(stage)) for stage in graph}
+        unknown = [name for name in targets if name not in after and not name.endswith(".yaml")]
+        if unknown:
+            return {"after": after, "order": [], "status": {}, "unknown": unknown}
+        order = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
+        return {
+            "after": after,
+            "order": [stage.addressing for stage in order],
+            "status": repo.status(),
+            "unknown": [],
+        }
+
+
+def main() -> None:
+    """Print the graph; an error of DVC is one line and status 1."""
+    from dvc.exceptions import DvcException
+
+    try:
+        print(json.dumps(describe(sys.argv[1:])))
+    except DvcException as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The stage graph: what is out of date, what follows it, and what is said of a graph that can't be."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.ablation_sweep import asked_for, excuses
+from flows.graph import Stage, StageGraph, graph_of, reasons
+from flows.plan import make_plan
+from srledger.errors import SrledgerError
+
+GRID = "ablations/dvc.yaml"
+
+
+def graph(**after: list[str]) -> StageGraph:
+    """A graph from ``stage=[those before it]``; a stage whose name ends in _x is out of date."""
+    return StageGraph(
+        {name: Stage(name, tuple(before), ("src modified",) * name.endswith("_x")) for name, before in after.items()}
+    )
+
+
+def test_what_follows_a_changed_stage_may_run_too() -> None:
+    made = graph(a=[], b_x=["a"], c=["b_x"], d=["a"], e=["c", "d"])
+    assert made.may_run() == ["b_x", "c", "e"]
+
+
+def test_a_part_holds_what_its_ends_need_in_the_same_order() -> None:
+    made = graph(a=[], b=["a"], c=["b"], d=["a"], e=["c", "d"])
+    assert list(made.up_to(["d", "b"])) == ["a", "b", "d"]
+
+
+def test_stages_that_wait_for_each_other_are_named() -> None:
+    with pytest.raises(SrledgerError, match=r"wait for each other(?s:.*)(a -> b -> a|b -> a -> b)"):
+        graph(a=["b"], b=["a"])
+
+
+def test_an_unknown_stage_is_answered_with_the_nearest() -> None:
+    answer = {"after": {"train@rrdb": [], "train@imdn": []}, "order": [], "status": {}, "unknown": ["train@rrbd"]}
+    with pytest.raises(SrledgerError) as error:
+        graph_of(answer)
+    assert error.value.facts["nearest"] == "train@rrdb"
+
+
+def test_reasons_are_read_from_every_form_of_dvc_status() -> None:
+    status = [
+        {"changed deps": {"src/x.py": "modified", "params.yaml": {"training": "modified", "scale": "new"}}},
+        {"changed outs": {"runs/smoke/rrdb": "deleted"}},
+        "changed command",
+    ]
+    assert reasons(status) == [
+        "src/x.py modified",
+        "params.yaml training modified",
+        "params.yaml scale new",
+        "runs/smoke/rrdb deleted",
+        "changed command",
+    ]
+
+
+def test_names_of_stages_as_a_person_reads_them() -> None:
+    row, report = Stage(f"{GRID}:train@unet__width_16"), Stage(f"{GRID}:report")
+    assert (row.label, row.group, row.item, row.file) == ("train@unet__width_16", "train", "unet__width_16", GRID)
+    assert (report.label, Stage("report").label) == ("ablations/report", "report")
+
+
+def test_the_plan_says_why_and_how_long() -> None:
+    plan = make_plan(graph(a=[], b_x=["a"], c=["b_x"]), {"b_x": 100.0, "a": 5.0})
+    assert [(each.label, each.why, each.seconds) for each in plan.stages] == [
+        ("b_x", "src modified", 100.0),
+        ("c", "follows b_x", None),
+    ]
+    assert plan.summary(2) == "2 stages may run (1 of unknown time), 1 are up to date; about 0:50 with 2 leases"
+    assert len(make_plan(graph(a=[], b=["a"]), {}, force=True).stages) == 2
+
+
+def grid_graph(**changed: bool) -> StageGraph:
+    """Two rows behind one data stage, and the report behind both."""
+    names = {row: [f"{GRID}:train@{row}", f"{GRID}:evaluate@{row}"] for row in ("u__a", "u__b")}
+    stages = [Stage("degrade@faces")]
+    for row, (train, evaluate) in names.items():
+        stages.append(Stage(train, ("degrade@faces",), ("src modified",) * changed.get(row, False)))
+        stages.append(Stage(evaluate, (train,)))
+    stages.append(Stage(f"{GRID}:report", ("degrade@faces", *(stage.name for stage in stages[1:]))))
+    return StageGraph({stage.name: stage for stage in stages})
+
+
+def test_a_filtered_sweep_leaves_the_report_out_while_another_row_is_out_of_date() -> None:
+    said: list[str] = []
+    part = asked_for(grid_graph(u__a=True, u__b=True), frozenset({"u__a"}), said.append)
+    assert list(part) == ["degrade@faces", f"{GRID}:train@u__a", f"{GRID}:evaluate@u__a"]
+    assert "u__b" in said[0] and "u__a" not in said[0]
+
+
+def test_a_filtered_sweep_makes_the_report_when_all_others_are_up_to_date() -> None:
+    whole = grid_graph(u__a=True)
+    assert asked_for(whole, frozenset({"u__a"}), print) is whole
+
+
+def test_the_report_has_words_for_failed_rows_and_for_nothing_else() -> None:
+    made = grid_graph()
+    assert excuses(made) == {f"{GRID}:report": [name for name in made if "@u__" in name]}

@@ -1,0 +1,167 @@
+"""The real Prefect server and worker: the commands a person types, from a plain shell in the project's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Workspace
+from flow_tools import free_port, wait_for, with_flows
+
+from flows.leases import held_in
+
+LONG_TRAINING = ("training: { steps: 24,", "training: { steps: 2000000,")
+
+
+class Served:
+    """A workspace with services of its own."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace, self.folder = workspace, workspace.folder
+        self.ports = free_port(), free_port()
+        self.api = f"http://127.0.0.1:{self.ports[0]}/api"
+        workspace.env["PREFECT_API_URL"] = self.api
+
+    def up(self) -> str:
+        options = "--prefect-port", str(self.ports[0]), "--mlflow-port", str(self.ports[1])
+        return self.workspace.run("srledger", "services", "up", *options).stdout
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """POST to Prefect's API."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.api}/{path}", json.dumps(body).encode("utf-8"), headers)
+        with urllib.request.urlopen(request, timeout=10.0) as answer:
+            return json.loads(answer.read())
+
+    def newest_run(self) -> dict[str, Any]:
+        return self.ask("flow_runs/filter", sort="START_TIME_DESC", limit=1)[0]
+
+    def tasks(self, run: dict[str, Any]) -> dict[str, str]:
+        """Task name -> state name of a flow run."""
+        found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
+        return {task["name"]: task["state"]["name"] for task in found}
+
+    def shows(self, run: dict[str, Any], **wanted: str) -> bool:
+        """Whether the server shows these states; what tasks tell it arrives a moment later."""
+        return self.tasks(run) | wanted == self.tasks(run)
+
+    def trainers(self) -> list[int]:
+        """Processes that train in this folder."""
+        return [pid for pid, command in self.processes().items() if b"stages/train.py" in command]
+
+    def processes(self) -> dict[int, bytes]:
+        """Processes whose working folder is this one."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and (entry / "cwd").readlink() == self.folder:
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+        return found
+
+    def train_for_long(self) -> dict[str, Any]:
+        """Start a training that would take hours, and wait until it trains; returns its flow run."""
+        self.workspace.edit("params.yaml", *LONG_TRAINING)
+        shutil.rmtree(self.folder / "scratch" / "smoke", ignore_errors=True)
+        self.workspace.run("prefect", "deployment", "run", "pipeline", "-p", 'targets=["train@landmark_unet"]')
+        wait_for(
+            lambda: list(self.folder.glob("scratch/smoke/landmark_unet/seed0/*/step_*.json")), 90.0, "a checkpoint"
+        )
+        return self.newest_run()
+
+
+@pytest.fixture(scope="module")
+def served(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = Served(with_flows(finished.copy_to(tmp_path_factory.mktemp("served") / "project")))
+    try:
+        addresses = served.up()
+        assert addresses.count("http://127.0.0.1:") == 3 and "export PREFECT_API_URL=" in addresses
+        yield served
+    finally:
+        served.workspace.run("srledger", "services", "down")
+    assert served.processes() == {}
+
+
+def test_the_literal_command_restores_what_dvc_repro_made(served: Served, finished: Workspace) -> None:
+    for name in ("data", "runs", "results", "reports", "dvc.lock"):
+        path = served.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    served.workspace.run("prefect", "deployment", "run", "pipeline", "--watch")
+    run = served.newest_run()
+    assert run["state"]["name"] == "Completed"
+    states = {"train@landmark_unet": "Restored", "report": "Completed"}
+    wait_for(lambda: served.shows(run, **states), 20.0, f"the states {states}")
+    assert (served.folder / "dvc.lock").read_bytes() == (finished.folder / "dvc.lock").read_bytes()
+    assert served.workspace.files("reports") == finished.files("reports")
+    artifacts = {each["key"]: each for each in served.ask("artifacts/filter", limit=50)}
+    assert {"plan", "progress", "tables", "report"} <= artifacts.keys()
+    assert "train@landmark_unet" in artifacts["plan"]["data"] and "psnr_rgb" in artifacts["tables"]["data"]
+    assert held_in(served.folder / "scratch" / "leases") == {}
+
+
+def test_the_second_run_skips_everything_in_little_time(served: Served) -> None:
+    served.workspace.run("prefect", "deployment", "run", "pipeline", "--watch")
+    run = served.newest_run()
+    assert run["state"]["message"] == f"{len(served.tasks(run))} up to date"
+    assert run["total_run_time"] < 30.0
+    wait_for(lambda: set(served.tasks(run).values()) == {"Skipped"}, 20.0, "nothing but skipped stages")
+
+
+def test_a_typo_in_a_name_is_answered_with_the_nearest(served: Served) -> None:
+    done = served.workspace.run("prefect", "deployment", "run", "ablation-swep", check=False)
+    assert done.returncode == 1 and "nearest:  ablation-sweep" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_typo_in_a_parameter_stops_before_anything_starts(served: Served) -> None:
+    only = 'only=["landmark_unet_gama"]'
+    done = served.workspace.run("prefect", "deployment", "run", "ablation-sweep", "--watch", "-p", only, check=False)
+    run = served.newest_run()
+    assert done.returncode == 1 and run["state"]["name"] == "Failed" and served.tasks(run) == {}
+    assert "nearest:  landmark_unet_gamma" in run["state"]["message"]
+
+
+def test_services_that_run_are_left_alone_and_a_taken_port_is_named(served: Served, tmp_path: Path) -> None:
+    before = served.workspace.run("srledger", "services", "status").stdout
+    assert "starts" not in served.up() and before.count("healthy") == 4
+    assert served.workspace.run("srledger", "services", "status").stdout == before
+    other = with_flows(Workspace(tmp_path / "other"))
+    done = other.run("srledger", "services", "up", "--prefect-port", str(served.ports[0]), check=False)
+    assert done.returncode == 1 and "the port of prefect-server is taken" in done.stderr
+    assert f"--prefect-port {served.ports[0] + 1}" in done.stderr
+
+
+def test_cancelling_ends_the_trainer_and_frees_its_lease(served: Served) -> None:
+    params = (served.folder / "params.yaml").read_text(encoding="utf-8")
+    run = served.train_for_long()
+    assert served.trainers() and held_in(served.folder / "scratch" / "leases")
+    limits = {each["name"]: each for each in served.ask("v2/concurrency_limits/filter")}
+    assert limits["cpu"]["limit"] == 2 and limits["cpu"]["active_slots"] == 1
+    started_s = time.monotonic()
+    served.workspace.run("prefect", "flow-run", "cancel", run["id"])
+    wait_for(lambda: not served.trainers(), 20.0 - (time.monotonic() - started_s), "the end of the trainer")
+    wait_for(lambda: served.newest_run()["state"]["type"] == "CANCELLED", 20.0, "the state Cancelled")
+    wait_for(lambda: held_in(served.folder / "scratch" / "leases") == {}, 10.0, "a free lease")
+    (served.folder / "params.yaml").write_text(params, encoding="utf-8")
+
+
+def test_a_killed_worker_takes_its_trainer_along_and_another_carries_on(served: Served) -> None:
+    params = (served.folder / "params.yaml").read_text(encoding="utf-8")
+    served.train_for_long()
+    record = json.loads((served.folder / "scratch/services/worker-gpu.json").read_text(encoding="utf-8"))
+    os.kill(record["pid"], signal.SIGKILL)
+    wait_for(lambda: not served.trainers(), 20.0, "the end of the trainer")
+    wait_for(lambda: held_in(served.folder / "scratch" / "leases") == {}, 20.0, "a free lease")
+    assert "died" in served.workspace.run("srledger", "services", "status").stdout
+    (served.folder / "params.yaml").write_text(params, encoding="utf-8")
+    assert "starts worker-gpu" in served.up()
+    served.workspace.run("prefect", "deployment", "run", "pipeline", "--watch")
+    assert served.newest_run()["state"]["name"] == "Completed"
