@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CACHE := $(or $(SRLEDGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srledger)
 ACTIVATE := . $(BIN)/activate &&
 
-.PHONY: help env repro ablations test check bench test-deps weights celeba smoke lock clean services services-down
+.PHONY: help env repro ablations test check bench bench-sweep test-deps weights celeba smoke lock clean services services-down
 
 help:  ## what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -47,6 +47,9 @@ check: env  ## lint, types, and every committed report rendered again and compar
 
 bench: env  ## speeds of this machine
 	$(ACTIVATE) python benchmarks/run.py && python benchmarks/intake.py
+
+bench-sweep: env  ## a sweep with one CPU lease and with two, ten minutes
+	$(ACTIVATE) python benchmarks/sweep.py
 
 test-deps:  ## Debian packages that some tests need (Chromium)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }

@@ -15,7 +15,7 @@ from srledger.entries import SCALES, ParamsFile, StudentEntry, VariantEntry
 from srledger.errors import SrledgerError, nearest_name, unknown_name
 from srledger.evaluation.config import EvaluationConfig
 from srledger.io import sha256_file, sha256_json, write_json
-from srledger.layout import ABLATION_MARK, is_ablation
+from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
 from srledger.orchestration import OrchestrationConfig
 from srledger.plugins import PACKAGE, plugin_config, plugin_names
 from srledger.reporting.config import ReportConfig
@@ -76,8 +76,11 @@ class Params:
 
     @functools.cached_property
     def report(self) -> ReportConfig:
-        """What the report shows; a link to the grid's report is set by hand (``report.links``) once it stands."""
-        return self._report
+        """What the report shows."""
+        if not self.block.ablations.rows:
+            return self._report
+        links = {**self._report.links, f"ablations of {self.scale}": f"../{self.scale}{ABLATIONS}/index.html"}
+        return self._report.model_copy(update={"links": links})
 
     @functools.cached_property
     def ablations(self) -> AblationParams:

@@ -53,6 +53,17 @@ def thumbnail(luma: np.ndarray, size_px: int = THUMBNAIL_PX) -> np.ndarray:
     return np.asarray(Image.fromarray(luma).resize((size_px, size_px), Image.Resampling.BOX), np.float32)
 
 
+def standardise(thumbnails: np.ndarray) -> np.ndarray:
+    """Images ``N x ...`` as float32 vectors ``N x M`` of mean 0 and length 1, so that a product is a correlation.
+
+    An even image stays 0: like nothing.
+    """
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.divide(flat, lengths, out=flat, where=lengths > 1e-6)
+
+
 def describe(pixels: np.ndarray) -> Descriptor:
     """The descriptor of a uint8 ``H x W x 3`` image."""
     luma = luma_of(pixels)

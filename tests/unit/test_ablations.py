@@ -117,9 +117,9 @@ def test_each_table_is_compared_with_its_own_base(tmp_path: Path) -> None:
     )
 
 
-def test_the_report_of_the_grid_links_the_main_one(tmp_path: Path) -> None:
+def test_the_two_reports_of_a_scale_link_each_other(tmp_path: Path) -> None:
     params = load(tmp_path)
-    assert params.report.links == {}  # nothing says that the grid has been run
+    assert params.report.links == {"ablations of smoke": "../smoke_ablations/index.html"}
     assert params.ablations.report.links == {"main results of smoke": "../smoke/index.html"}
     assert Params.load(tmp_path, "paper").report.links == {}  # no ablation runs there
 

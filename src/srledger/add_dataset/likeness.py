@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from srledger.descriptors import HASH_BITS, describe, hamming, luma_of, thumbnail
+from srledger.descriptors import HASH_BITS, describe, hamming, luma_of, standardise, thumbnail
 from srledger.gates.leaks import LEAK_BITS, LEAK_CORRELATION, LEAST_CONTRAST
 
 MANY_PIXELS = 1 << 24  # the luma of more would need too much memory
@@ -59,20 +59,12 @@ def alike(looks: Sequence[Look], others: Sequence[Look]) -> Iterator[tuple[int, 
 
 def _first_match(look: Look, others: Sequence[Look], near: Sequence[int]) -> tuple[int, bool] | None:
     """The first of ``others[near]`` whose thumbnail is that of ``look``, and whether as in a mirror."""
-    ours = _standardised(np.stack([look.luma, look.luma[:, ::-1]]))
+    ours = standardise(np.stack([look.luma, look.luma[:, ::-1]]))
     for start in range(0, len(near), THUMBNAILS_AT_ONCE):
         part = near[start : start + THUMBNAILS_AT_ONCE]
-        correlations = ours @ _standardised(np.stack([others[m].luma for m in part])).T
+        correlations = ours @ standardise(np.stack([others[m].luma for m in part])).T
         matches = np.flatnonzero(correlations.max(axis=0) >= LEAK_CORRELATION)
         if len(matches):
             first = matches[0]
             return part[first], bool(correlations[1, first] > correlations[0, first])
     return None
-
-
-def _standardised(lumas: np.ndarray) -> np.ndarray:
-    """Thumbnails ``N x 32 x 32`` as vectors ``N x 1024`` of mean 0 and length 1: their products are correlations."""
-    flat = lumas.reshape(len(lumas), -1).astype(np.float32)
-    flat -= flat.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, lengths, out=flat, where=lengths > 0)  # what is even stays 0: like nothing

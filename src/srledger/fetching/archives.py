@@ -36,8 +36,9 @@ BROKEN: tuple[type[Exception], ...] = (
     lzma.LZMAError,
     struct.error,
     EOFError,
+    NotImplementedError,  # zipfile: a compression that it does not know
+    ValueError,  # tarfile and zipfile: a header that contradicts itself
 )
-BROKEN += (NotImplementedError, ValueError)
 ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"\x1f\x8b": gzip.open,  # type: ignore[dict-item]

@@ -14,7 +14,7 @@ import numpy as np
 
 from srledger.data import SPLITS
 from srledger.datasets import open_pack
-from srledger.descriptors import hamming, hashes_of, luma_of, read_descriptors, thumbnail
+from srledger.descriptors import hamming, hashes_of, luma_of, read_descriptors, standardise, thumbnail
 from srledger.packs import Pack
 
 # Measured on aligned faces (the hardest set: all alike). JPEG of quality 10, a third of the size, brightness x 1.2:
@@ -35,10 +35,8 @@ class _Split:
     pack: Pack
 
     def thumbnails(self, positions: np.ndarray) -> np.ndarray:
-        """float32 ``N x 32 x 32`` of zero mean and unit norm, so that a product is a correlation."""
-        found = np.stack([thumbnail(luma_of(np.asarray(self.pack.by_id(self.ids[k])))) for k in positions])
-        found -= found.mean(axis=(1, 2), keepdims=True)
-        return found / np.maximum(np.linalg.norm(found, axis=(1, 2), keepdims=True), 1e-6)
+        """float32 ``N x 32 x 32``, luma."""
+        return np.stack([thumbnail(luma_of(np.asarray(self.pack.by_id(self.ids[k])))) for k in positions])
 
 
 def leaks(folder: Path) -> dict[str, str]:
@@ -68,9 +66,8 @@ def _same_pictures(first: _Split, second: _Split) -> Iterator[tuple[str, str]]:
         rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
         if not len(rows):
             continue
-        ours, theirs = first.thumbnails(start + rows), second.thumbnails(columns).reshape(len(columns), -1)
-        turned = (ours, ours[:, :, ::-1])
-        correlation = np.maximum(*(images.reshape(len(rows), -1) @ theirs.T for images in turned))
+        ours, theirs = first.thumbnails(start + rows), standardise(second.thumbnails(columns))
+        correlation = np.maximum(*(standardise(images) @ theirs.T for images in (ours, ours[:, :, ::-1])))
         same = near[np.ix_(rows, columns)] & (correlation >= LEAK_CORRELATION)
         for k, m in np.argwhere(same):
             yield first.ids[start + rows[k]], second.ids[columns[m]]

@@ -16,7 +16,7 @@ from srledger.config import Params
 from srledger.data import SPLITS
 from srledger.datasets import ManifestRow, read_manifest
 from srledger.degrade import Degrader
-from srledger.descriptors import luma_of, thumbnail
+from srledger.descriptors import luma_of, standardise, thumbnail
 from srledger.gates import Gate, between, empty, equal, unique
 from srledger.gates.given_lr import colour_difference, misfit
 from srledger.io import sha256_file, sha256_json
@@ -129,10 +129,8 @@ def _difference(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _thumbnails(images: Sequence[np.ndarray]) -> np.ndarray:
-    """float32 ``N x 64``: luma thumbnails of zero mean and unit norm, so that a product is a correlation."""
-    found = np.stack([thumbnail(luma_of(np.asarray(image)), THUMBNAIL_PX).ravel() for image in images])
-    found -= found.mean(axis=1, keepdims=True)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+    """float32 ``N x 64``: luma thumbnails whose products are correlations."""
+    return standardise(np.stack([thumbnail(luma_of(np.asarray(image)), THUMBNAIL_PX) for image in images]))
 
 
 def _nearest(small: np.ndarray, large: np.ndarray) -> np.ndarray:

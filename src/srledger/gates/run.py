@@ -30,9 +30,8 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
     if kind not in KINDS:
         raise unknown_name("gate", kind, KINDS, where="stages/gate.py")
     if kind == "rows" and layout.ablations:
-        clear_failures(
-            layout, params.rows
-        )  # here and not only before the report: this stage's input must not hold them
+        # Not only before the report: the input of this stage must not hold failures that are over.
+        clear_failures(layout, params.rows)
     module: Subjects = importlib.import_module(f"srledger.gates.{kind}")
     engine = Engine(layout.data_docs(kind))
     table = layout.failed_gates(kind)
@@ -56,7 +55,7 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
                 n_checks += len(result["checks"])
                 n_values += sum(check["element_count"] for check in result["checks"])
                 failures += [(gate.name, check) for check in result["checks"] if _stops(check)]
-                written = [_without(check, "failing") for check in result["checks"]]
+                written = [{key: check[key] for key in check if key != "failing"} for check in result["checks"]]
                 write_json(results / f"{gate.name}.json", {**result, "checks": written})
             write_json(passed / f"{subject}.json", {"vouches_for": module.fingerprint(subject, layout)})
             progress.advance(k + 1)
@@ -68,10 +67,6 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
 
 def _stops(check: dict[str, Any]) -> bool:
     return check["severity"] == "stop" and not check["success"]
-
-
-def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != key}
 
 
 def _failed(kind: str, failures: Sequence[Failure], table: Path) -> SrledgerError:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srledger.gates import KINDS
 from srledger.io import read_json
 from srledger.reporting.html import render_page
 
 GATES = "gates.json"
-KINDS = {  # in the order of the pipeline
+ABOUT = {
     "manifests": "Every dataset, before anything is made from it",
     "pairs": "Every task's HR and LR images, before anything is trained on them",
     "priors": "Every prior's maps, before a network sees them",
@@ -110,4 +111,4 @@ def _view(kind: str, gates: Sequence[Mapping[str, Any]]) -> KindView:
         )
         for gate in gates
     ]  # fmt: skip
-    return KindView(kind, KINDS.get(kind, ""), tuple(checks), tuple(lines))
+    return KindView(kind, ABOUT.get(kind, ""), tuple(checks), tuple(lines))

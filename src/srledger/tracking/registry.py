@@ -65,12 +65,12 @@ def _best(cells: Sequence[dict[str, str]], layout: Layout) -> Iterator[tuple[str
 
 def _version(client: Any, record: dict[str, Any], tags: dict[str, str]) -> str:
     """The version of these weights at this scale, made when it is not there."""
-    from mlflow.exceptions import MlflowException, RestException
+    from mlflow.exceptions import MlflowException
 
     row = record["row"]
     try:
         client.create_registered_model(row, tags={"srledger.method": record["run"]["resolved"]["method"]})
-    except (MlflowException, RestException) as error:
+    except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     for known in client.search_model_versions(f"name='{row}'"):
