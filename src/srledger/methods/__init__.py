@@ -33,7 +33,17 @@ class Batch:
     generator: torch.Generator
 
 
-class Method(nn.Module, abc.ABC):
+class Learner(nn.Module, abc.ABC):
+    """What the training loop trains: a network with a loss. ``scale_factor`` is that of the images it learns from."""
+
+    scale_factor: int
+
+    @abc.abstractmethod
+    def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Scalar loss terms; ``total`` is minimised, the others are shown in the curves."""
+
+
+class Method(Learner):
     """A restorer. Its ``state_dict`` is what a run saves; a method without parameters is not trained.
 
     Class attributes:

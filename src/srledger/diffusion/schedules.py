@@ -1,0 +1,88 @@
+"""Noise schedules: how much of the image is left at each of T steps.
+
+``gamma_t`` is the product of ``1 - beta_s`` up to t: ``z_t = sqrt(gamma_t) z_0 + sqrt(1 - gamma_t) noise``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from srledger.diffusion.config import DiffusionConfig
+
+SR3_STEPS, FIRST_BETA, LAST_BETA = 2000, 1e-6, 1e-2
+COSINE_OFFSET = 0.008
+LARGEST_BETA = 0.999  # of one step: with 1 the last gamma would be 0, and the image could not be told from the noise
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """Levels 0 (the image) to T (noise).
+
+    Attributes:
+        gammas: float64, T + 1 values falling from 1.
+        times: for each level, the step of training that it is; ``0, 1, ..., T`` unless the schedule was respaced.
+    """
+
+    gammas: torch.Tensor
+    times: tuple[int, ...]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.times) - 1
+
+    def respaced(self, steps: int) -> NoiseSchedule:
+        """``steps`` of these levels, evenly spread, the last among them: only levels that a network was trained on."""
+        if not 1 <= steps <= self.steps:
+            raise ValueError(f"can't spread {steps} steps over {self.steps}")
+        kept = [(k * self.steps + steps // 2) // steps for k in range(steps + 1)]
+        return NoiseSchedule(self.gammas[kept], tuple(self.times[t] for t in kept))
+
+
+def from_betas(betas: torch.Tensor) -> NoiseSchedule:
+    """The schedule of float64 ``betas`` (T values in (0, 1))."""
+    gammas = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas.double(), 0)])
+    return NoiseSchedule(gammas, tuple(range(len(gammas))))
+
+
+def linear_schedule(steps: int, *, match_end_point: bool = True) -> NoiseSchedule:
+    """SR3's: betas from 1e-6 to 1e-2 over 2000 steps.
+
+    For another number of steps the last beta grows in proportion, so that as little of the image is left at the end;
+    without ``match_end_point`` it stays 1e-2, and a sampler that starts from pure noise starts wrong.
+    """
+    last = LAST_BETA * (SR3_STEPS / steps if match_end_point else 1)
+    if steps == 1:
+        return from_betas(torch.tensor([last], dtype=torch.float64).clamp(max=LARGEST_BETA))
+    return from_betas(torch.linspace(FIRST_BETA, last, steps, dtype=torch.float64).clamp(max=LARGEST_BETA))
+
+
+def cosine_schedule(steps: int) -> NoiseSchedule:
+    """Nichol and Dhariwal's: gamma falls like a squared cosine (offset 0.008)."""
+
+    def left(share: float) -> float:
+        return math.cos((share + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
+
+    betas = [1 - left((t + 1) / steps) / left(t / steps) for t in range(steps)]
+    return from_betas(torch.tensor(betas, dtype=torch.float64).clamp(max=LARGEST_BETA))
+
+
+def training_schedule(config: DiffusionConfig) -> NoiseSchedule:
+    """The levels that a network learns."""
+    if config.schedule == "cosine":
+        return cosine_schedule(config.train_steps)
+    return linear_schedule(config.train_steps, match_end_point=config.match_end_point)
+
+
+def sampling_schedule(config: DiffusionConfig) -> NoiseSchedule:
+    """The levels that a sampler visits: a part of those of training.
+
+    Without ``match_end_point`` the training betas' end points are kept over fewer steps, as SR3's code does it.
+    """
+    respaced = training_schedule(config).respaced(config.sampling_steps)
+    if config.match_end_point:
+        return respaced
+    return dataclasses.replace(respaced, gammas=linear_schedule(config.sampling_steps, match_end_point=False).gammas)
