@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from srledger.errors import SrledgerError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the machine's fault, and for a person to mend
+TRAINERS = ("train", "distill")
 QUIET_TOOLS = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
@@ -33,7 +36,8 @@ def run(main: Callable[..., str], usage: str = "") -> None:
     if not len(required) <= len(arguments) <= len(names):
         sys.exit(f"usage: python {sys.argv[0]} {usage}".rstrip())
     try:
-        print(main(*arguments))
+        with _vitals():
+            print(main(*arguments))
     except SrledgerError as error:
         sys.exit(f"srledger: {error}")
     except OSError as error:
@@ -44,3 +48,12 @@ def run(main: Callable[..., str], usage: str = "") -> None:
     except KeyboardInterrupt as stop:
         print(stop or "stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def _vitals() -> contextlib.AbstractContextManager[object]:
+    """Samples of CPU, memory and GPU while a stage trains; they lie in scratch/, outside all that counts."""
+    if Path(sys.argv[0]).stem not in TRAINERS:
+        return contextlib.nullcontext()
+    from srledger.tracking.vitals import Vitals
+
+    return Vitals()

@@ -14,7 +14,7 @@ COLUMNS = ["row", "stage", "seed", "seconds", "peak_memory_mib", "images_per_s",
 
 def write_machine_table(params: Params, layout: Layout) -> int:
     """Write ``machine.csv`` from what this machine measured; returns how many timings it holds."""
-    known = {*params.rows, *params.evaluations}
+    known = {*params.rows, *params.evaluations, *params.entries.encoders}
     records = [read_json(path) for path in sorted(layout.machine().glob("*.json"))]
     records = [record for record in records if record["row"] in known]
     text = io.StringIO()

@@ -1,14 +1,13 @@
 """MLflow shows what lies on disk: every row and seed is a run, rebuilt from ``runs/`` and ``results/`` at any time.
 
 The ledger is on disk; MLflow may be down, locked or deleted, and ``srledger mlflow-sync`` fills it again. A run knows
-its data sets (name, digest, where they come from), and the registry of models is filled from the report.
+its data sets (name, digest, where they come from), and the registry of models is filled from the report. A run that
+was followed while it trained (``live``) is filled further, not added again; what is filled twice stays the same.
 """
 
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,26 @@ from srledger.config import Params
 from srledger.datasets import dataset_record
 from srledger.errors import SrledgerError
 from srledger.io import canonical_json, read_json, sha256_json
-from srledger.layout import Layout
+from srledger.layout import ABLATIONS, Layout
+from srledger.provenance import weights_sha256
 from srledger.settings import Task
+from srledger.tracking.client import (
+    KEY,
+    PARENT,
+    REVISION,
+    TRAINED,
+    TRAINING,
+    connect,
+    experiment_of,
+    log_metrics,
+)
+from srledger.tracking.live import CURVE, SYSTEM, Live
+from srledger.tracking.owner import this_process, to_tags
 from srledger.tracking.registry import MODEL, register
+from srledger.tracking.revision import revision
+from srledger.tracking.trainings import training_of
 
-KEY_TAG = "srledger.key"
 DIGEST_DIGITS = 32  # MLflow takes 36
-HOLDS = 1000  # metrics that a request to MLflow may hold
 
 
 def mirror(params: Params, layout: Layout) -> str:
@@ -34,91 +46,113 @@ def mirror(params: Params, layout: Layout) -> str:
         return f"{error.problem}; the numbers on disk are whole, `srledger mlflow-sync` fills the gap"
 
 
+def sync_all(params: Params, root: Path) -> int:
+    """``sync`` for the rows of a scale and for those of its grid."""
+    added = sync(params, Layout(params.scale, root))
+    if (root / "runs" / (params.scale + ABLATIONS)).exists():
+        added += sync(params.ablations, Layout(params.scale, root, ablations=True))
+    return added
+
+
 def sync(params: Params, layout: Layout) -> int:
-    """Bring MLflow up to date with ``runs/`` and ``results/``; returns how many runs it had to add.
+    """Bring MLflow up to date with ``runs/`` and ``results/``; returns how many runs it had to fill.
 
     Raises:
         SrledgerError: the tracking server or database can't be used.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import logging
-
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(layout.root / 'mlflow.db').resolve()}")
-    try:
-        client = MlflowClient(uri)
-        name = f"srledger/{params.scale}"
-        experiment = client.get_experiment_by_name(name)
-        artifacts = (
-            (layout.root / "mlartifacts" / params.scale).resolve().as_uri() if uri.startswith("sqlite") else None
-        )
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
-        records: list[dict[str, Any]] = []
-        present = {run.data.tags.get(KEY_TAG): run for run in client.search_runs([experiment_id], max_results=10000)}
-        added = 0
+    with connect(layout.root) as client:
+        experiment_id = experiment_of(client, params.scale, layout.root)
+        parents = Live(layout.root, params.scale).look(client, experiment_id)
+        known = _known(client.search_runs([experiment_id], max_results=10000))
+        records, filled = [], 0
         for record in _records(params, layout):
-            run = present.get(record["key"])
-            if run is not None and run.info.status != "FINISHED":  # its sync was killed: what it holds is a part
-                client.delete_run(run.info.run_id)
-                run = None
-            if run is None:
-                present[record["key"]] = _add(client, experiment_id, record, layout)
-                added += 1
-            record["run_id"] = present[record["key"]].info.run_id
-            records.append(record)
+            run = next((known[word] for word in record["words"] if word in known), None)
+            parent = parents.get(record["row"])
+            if run is None or not _is_whole(run, record):
+                run = _fill(client, experiment_id, run, record, layout)
+                filled += 1
+            if parent is not None and run.data.tags.get(PARENT) != parent:
+                client.set_tag(run.info.run_id, PARENT, parent)
+            records.append({**record, "run_id": run.info.run_id})
         if not layout.ablations:
             register(client, records, layout)
-        return added
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise SrledgerError("MLflow can't be reached", where=uri, found=str(error).splitlines()[0][:200]) from error
+        return filled
+
+
+def _known(runs: list[Any]) -> dict[tuple[str, str], Any]:
+    """Runs by what they are known by. One that has its numbers is known by its key alone: others would be new."""
+    known = {}
+    for run in runs:
+        tags = run.data.tags
+        for tag in (KEY,) if KEY in tags else (TRAINED, TRAINING):
+            if tag in tags:
+                known[tag, tags[tag]] = run
+    return known
+
+
+def _is_whole(run: Any, record: Mapping[str, Any]) -> bool:
+    """Whether a run holds all that a record does; a fill that was killed is gone through again."""
+    last = KEY if record["results"] else TRAINED
+    return run.info.status == "FINISHED" and run.data.tags.get(last) == dict(record["words"])[last]
 
 
 def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
-    """One record per active row and seed: what its MLflow run shall hold."""
+    """One record per active row and seed: what its MLflow run shall hold, and the tags it may be known by."""
     for row in params.rows.values():
         folder = layout.run(row.name)
         if not row.active or not (folder / "run.json").exists():
             continue
         run = read_json(folder / "run.json")
-        results = {
-            evaluation.name: read_json(layout.result(evaluation.name) / "result.json")
-            for evaluation in params.evaluations.values()
-            if evaluation.active and evaluation.row is row and (layout.result(evaluation.name) / "result.json").exists()
-        }
+        results = {}
+        for evaluation in params.evaluations.values():
+            path = layout.result(evaluation.name) / "result.json"
+            if evaluation.active and evaluation.row is row and path.exists():
+                result = read_json(path)
+                if result["weights_sha256"] == weights_sha256(run["weights_sha256"]):  # not of an earlier training
+                    results[evaluation.name] = result
         for seed in run["seeds"]:
             facts = {"row": row.name, "seed": seed, "run": run, "results": results}
             tasks = ({"training": row.task} if run["trained"] else {}) | {
                 f"testing on {result['task']}": params.tasks[result["task"]] for result in results.values()
             }
-            yield {**facts, "key": sha256_json([params.scale, facts]), "folder": folder, "tasks": tasks}
+            training = training_of(layout, row.name, seed, run["weights_sha256"][str(seed)])
+            words = [
+                (KEY, sha256_json([params.scale, facts])),
+                (TRAINED, sha256_json([params.scale, row.name, seed, run])),
+                *([(TRAINING, training.id)] if training else []),
+            ]
+            yield {**facts, "words": words, "training": training, "folder": folder, "tasks": tasks}
 
 
-def _add(client: Any, experiment_id: str, record: dict[str, Any], layout: Layout) -> Any:
-    from mlflow.entities import Metric, Param
+def _fill(client: Any, experiment_id: str, run: Any | None, record: Mapping[str, Any], layout: Layout) -> Any:
+    """Put all that a record holds into ``run``, or into a new one; the tag that says so comes last."""
+    from mlflow.entities import Param
 
-    run, row, seed = record["run"], record["row"], record["seed"]
+    words, facts, row, seed = dict(record["words"]), record["run"], record["row"], record["seed"]
     tags = {
-        KEY_TAG: record["key"],
+        **{tag: words[tag] for tag in (TRAINING,) if tag in words},
         "srledger.row": row,
         "srledger.seed": str(seed),
-        "srledger.weights_sha256": run["weights_sha256"][str(seed)],
-        "srledger.code_sha256": run["code_sha256"],
-        "srledger.revision": revision(layout.root),
+        "srledger.weights_sha256": facts["weights_sha256"][str(seed)],
+        "srledger.code_sha256": facts["code_sha256"],
     }
-    created = client.create_run(experiment_id, run_name=f"{row} seed {seed}", tags=tags)
-    run_id, started_ms = created.info.run_id, created.info.start_time
+    if run is None:
+        tags |= {REVISION: revision(layout.root), TRAINED: words[TRAINED], **to_tags(this_process())}
+        run = client.create_run(experiment_id, run_name=f"{row} seed {seed}", tags=tags)
+    else:
+        for tag, value in tags.items():
+            client.set_tag(run.info.run_id, tag, value)
+    run_id, started_ms = run.info.run_id, run.info.start_time
     client.log_inputs(run_id, datasets=list(_datasets(record["tasks"], layout)))
-    params = [Param(name, str(value)[:500]) for name, value in _flat(run["resolved"]) if value is not None]
+    params = [Param(name, str(value)[:500]) for name, value in _flat(facts["resolved"]) if value is not None]
     for k in range(0, len(params), 100):
         client.log_batch(run_id, params=params[k : k + 100])
-    metrics = [Metric(name, value, started_ms, step) for name, value, step in _curves(record["folder"], seed)]
-    metrics += [Metric(name, value, started_ms, 0) for name, value in _measured(record["results"], seed, layout)]
-    for k in range(0, len(metrics), HOLDS):
-        client.log_batch(run_id, metrics=metrics[k : k + HOLDS])
+    metrics = [(name, value, step, started_ms) for name, value, step in _curves(record["folder"], seed)]
+    metrics += [(name, value, 0, started_ms) for name, value in _measured(record["results"], seed, layout)]
+    log_metrics(client, run_id, metrics)
+    if record["training"] is not None:
+        samples = record["training"].samples()
+        log_metrics(client, run_id, ((SYSTEM + name, *point) for name, *point in samples))
     for name, result in record["results"].items():
         grid = _sample_grid(layout, name, result["task"])
         if grid is not None:
@@ -126,7 +160,10 @@ def _add(client: Any, experiment_id: str, record: dict[str, Any], layout: Layout
     weights = record["folder"] / f"seed{seed}"
     if weights.is_dir():
         client.log_artifacts(run_id, str(weights), artifact_path=MODEL)
-    client.set_terminated(run_id, "FINISHED")
+    for tag in (TRAINED, KEY) if record["results"] else (TRAINED,):
+        client.set_tag(run_id, tag, words[tag])
+    if run.info.status != "FINISHED":  # one that was followed keeps the time when its training ended
+        client.set_terminated(run_id, "FINISHED")
     return client.get_run(run_id)
 
 
@@ -152,16 +189,6 @@ def _datasets(tasks: Mapping[str, Task], layout: Layout) -> Iterator[Any]:
         )
 
 
-def revision(root: Path) -> str:
-    """The commit that is checked out, with ``+dirty`` when tracked files differ from it; empty outside git."""
-
-    def ask(*arguments: str) -> str:
-        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-        return answer.stdout.strip()
-
-    return ask("rev-parse", "HEAD") + ("+dirty" if ask("status", "--porcelain", "--untracked-files=no") else "")
-
-
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if not isinstance(values, dict):
         yield prefix, values
@@ -175,7 +202,7 @@ def _curves(folder: Path, seed: int) -> Iterator[tuple[str, float, int]]:
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
-                yield f"curve/{line['name']}", float(line["value"]), int(line["step"])
+                yield f"{CURVE}{line['name']}", float(line["value"]), int(line["step"])
 
 
 def _measured(results: dict[str, dict[str, Any]], seed: int, layout: Layout) -> Iterator[tuple[str, float]]:
