@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
 
 from flows.graph import Stage, StageGraph, read_graph
+from flows.leases import Leases
+from flows.plan import Plan
 from flows.prefect_board import STAGE_THREADS, PrefectBoard, end_state, follow_worker, show_results
-from flows.process import Result
+from flows.process import Result, StagePool
 from flows.run import Ended, RunBoard, bring_up_to_date
 from flows.terminal import TerminalBoard
-from flows.workspace import at_scale, one_flow
+from flows.workspace import at_scale, check_sent, one_flow
 from srledger.ablations import mark_failed, select
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.layout import ABLATIONS, Layout
 from srledger.provenance import GRID
+from srledger.tracking.sweeps import Sweep, begin_sweep
 
 
 @flow(name="ablation-sweep", task_runner=STAGE_THREADS)
-def ablation_sweep(only: list[str] | None = None, scale: str | None = None) -> State[Any]:
+def ablation_sweep(only: list[str] | None = None, scale: str | None = None, commit: str | None = None) -> State[Any]:
     """Bring ablations/dvc.yaml up to date, and what of dvc.yaml it needs; then its report.
 
     One failed row does not stop the others: its cells say why, and the next sweep runs it again.
@@ -30,11 +34,13 @@ def ablation_sweep(only: list[str] | None = None, scale: str | None = None) -> S
     Args:
         only: rows or tables of the grid; none: all. The report is made when no other row is out of date.
         scale: a scale of params.yaml; none: the one it names. Another leaves params.yaml and lock files as they were.
+        commit: where the worker's clone must stand, when results are shared (``orchestration.remote``); none: anywhere.
     """
     follow_worker()
     root, board = Path.cwd(), PrefectBoard()
+    check = partial(check_sent, root, commit)
     try:
-        with one_flow(root, "ablation-sweep", board.say), at_scale(root, scale) as params:
+        with one_flow(root, "ablation-sweep", board.say), at_scale(root, scale, check) as params:
             ended = sweep(root, params, only or [], board)
             show_results(root, params.scale + ABLATIONS)
     except SrledgerError as error:
@@ -47,7 +53,6 @@ def run_here(root: Path, only: list[str], scale: str | None) -> int:
     board = TerminalBoard()
     with one_flow(root, "ablation-sweep", board.say), at_scale(root, scale) as params:
         ended = sweep(root, params, only, board)
-    board.say(ended.summary())
     return 1 if ended.failures else 0
 
 
@@ -65,7 +70,7 @@ def sweep(root: Path, params: Params, only: Sequence[str], board: RunBoard) -> E
         )  # fmt: skip
     graph = read_graph(root, (GRID,), wait_s=params.orchestration.busy_wait_s, say=board.say)
     graph = asked_for(graph, frozenset(rows), board.say)
-    marking = _MarkingBoard(board, Layout(params.scale, root))
+    marking = _MarkingBoard(board, Layout(params.scale, root), rows)
     return bring_up_to_date(root, params, graph, marking, excused=excuses(graph))
 
 
@@ -89,13 +94,30 @@ def _is_row(stage: Stage) -> bool:
 
 
 class _MarkingBoard:
-    """A board that also leaves word on disk of every row that failed, before the report starts."""
+    """A board that also leaves word on disk: of the sweep, and of every row that failed, before the report starts."""
 
-    def __init__(self, board: RunBoard, layout: Layout) -> None:
-        self._board, self._layout = board, layout
+    def __init__(self, board: RunBoard, layout: Layout, rows: Iterable[str]) -> None:
+        self._board, self._layout, self._rows = board, layout, rows
         self._marked: set[str] = set()
-        self.begin, self.start, self.note, self.result = board.begin, board.start, board.note, board.result
-        self.held, self.say = board.held, board.say
+        self._sweep: Sweep | None = None
+        self.start, self.note, self.result, self.held, self.say = (
+            board.start, board.note, board.result, board.held, board.say
+        )  # fmt: skip
+
+    def begin(self, plan: Plan, pool: StagePool, params: Params, leases: Leases) -> None:
+        """Leave word of a sweep that has something to do."""
+        if plan.stages:
+            rows = [row for row in self._rows if params.ablations.is_active(row)]
+            stages = [{"stage": stage.label, "why": stage.why, "seconds": stage.seconds} for stage in plan.stages]
+            self._sweep = begin_sweep(self._layout.root, self._layout.scale, "ablation-sweep", rows, stages)
+        self._board.begin(plan, pool, params, leases)
+
+    def finish(self, ended: Ended) -> None:
+        """Leave word of how the sweep ended."""
+        if self._sweep is not None:
+            outcomes = {ended.graph[name].label: each.outcome for name, each in ended.results.items()}
+            self._sweep.end(ended.summary(), outcomes, ended.failures)
+        self._board.finish(ended)
 
     def ended(self, stage: Stage, result: Result) -> None:
         """Mark a row by the first of its stages that failed."""

@@ -120,7 +120,7 @@ def read_graph(
         if time.monotonic() >= give_up_s:
             raise SrledgerError(
                 "another DVC works in this folder", where=root, found=found[0],
-                mend="wait for it to end, or end it; after a kill -9 delete .dvc/tmp/rwlock",
+                mend="wait for it to end, or end it; after a kill -9: srledger doctor --fix",
             )  # fmt: skip
         say(f"waits for another DVC in this folder: {found[0]}")
         time.sleep(ASK_AGAIN_S)

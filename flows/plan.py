@@ -14,7 +14,10 @@ from srledger.io import read_json, write_json
 
 SHOWN_REASONS = 3
 # machine.csv says what was done; the stage that did it is one of these
-GROUPS = {"train": ("train", "distill"), "evaluate": ("evaluate", "evaluate_students", "evaluate_transfers")}
+GROUPS = {
+    "train": ("train", "train_encoder", "distill"),
+    "evaluate": ("evaluate", "evaluate_students", "evaluate_transfers"),
+}
 
 
 @dataclasses.dataclass(frozen=True)

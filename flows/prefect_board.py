@@ -105,6 +105,9 @@ class PrefectBoard:
         if self._progress is not None and result.outcome != "skipped":
             update_progress_artifact(self._progress, 100.0 * self._ended / self._total)
 
+    def finish(self, ended: Ended) -> None:
+        """The flow run's state says how all ended."""
+
     def held(self, leases: Leases) -> None:
         """Mirror the leases as Prefect's global concurrency limits ``cpu`` and ``gpu``; they decide nothing."""
         if self._mirror_off:

@@ -18,15 +18,18 @@ from typing import Literal
 
 from flows import supervisor
 from flows.graph import BUSY
+from flows.remote import DVC, push_command
 
 GRACE_S = 15.0  # a training saves its checkpoint within a step; whatever is left then is killed
 BUSY_AGAIN_S = 2.0
 KEPT_LINES = 200
+STOPPED = "stopped"
 # DVC's advice after every stage, which is for a person who types `dvc repro`
 ADVICE = re.compile(
     r"\s*$|To track the changes with git, run:|\tgit add |To enable auto staging, run:|\tdvc config core\.autostage"
     r"|Use `dvc push`"
 )
+RESTORED = ("is cached - skipping run", "Pulling data for stage")  # from the run cache; by the lock file's hashes
 
 # A stage says `python` and means this one; its lines come as they are printed.
 STAGE_ENV = {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}", "PYTHONUNBUFFERED": "1"}
@@ -67,9 +70,11 @@ class StagePool:
         force: bool = False,
         busy_wait_s: float = 600.0,
         grace_s: float = GRACE_S,
-        dvc: str = str(Path(sys.executable).parent / "dvc"),
+        remote: str | None = None,
+        dvc: str = DVC,
     ) -> None:
         self._root, self._force, self._busy_wait_s, self._grace_s, self._dvc = root, force, busy_wait_s, grace_s, dvc
+        self._remote = remote
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._lock = threading.Lock()
         self.stopped = False
@@ -77,24 +82,38 @@ class StagePool:
     def run(self, stage: str, *, keep: Sequence[int], env: Mapping[str, str], say: Callable[[str], None]) -> Result:
         """Bring one stage up to date; upstream stages must be.
 
+        With a remote, another machine's outputs are fetched in place of a run, and what was made here is sent there
+        before the stage counts as done. What was restored is the caller's to send: most of it came from there.
+
         Args:
             stage: DVC's address.
             keep: file descriptors that must stay open as long as a process of the stage lives: its lease.
             env: added to the environment.
             say: gets every line of standard output and error as it comes.
         """
-        command = [self._dvc, "--wait-for-lock", "repro", "--single-item", *(["--force"] if self._force else []), stage]
+        how = ["--force"] if self._force else ["--pull"] if self._remote else []
         started_s = time.monotonic()
-        give_up_s = started_s + self._busy_wait_s
+        result = self._try([self._dvc, "--wait-for-lock", "repro", "--single-item", *how, stage], keep, env, say)
+        if result.outcome in ("ran", "skipped") and self._remote:  # skipped: a second try, after a push that failed
+            sent = self._try(push_command(self._remote, [stage]), keep, env, say)
+            if not sent.good:
+                why = f"made, but not sent to the remote {self._remote}: {sent.why}"
+                result = Result("failed", why, again=sent.why != STOPPED)
+        return dataclasses.replace(result, seconds=time.monotonic() - started_s)
+
+    def _try(
+        self, command: list[str], keep: Sequence[int], env: Mapping[str, str], say: Callable[[str], None]
+    ) -> Result:
+        """Run one command of DVC, again while another DVC has the folder in hand."""
+        give_up_s = time.monotonic() + self._busy_wait_s
         while True:
             status, lines = self._supervised(command, keep, env, say)
-            seconds = time.monotonic() - started_s
             if status == 0:
-                return Result(outcome_of(lines), seconds=seconds)
+                return Result(outcome_of(lines))
             if self.stopped:
-                return Result("failed", "stopped", seconds)
+                return Result("failed", STOPPED)
             if not any(sign in line for sign in BUSY for line in lines) or time.monotonic() >= give_up_s:
-                return Result("failed", why(lines, status), seconds, again=not is_mistake(lines))
+                return Result("failed", why(lines, status), again=not is_mistake(lines))
             time.sleep(BUSY_AGAIN_S)
 
     def stop(self) -> None:
@@ -163,7 +182,9 @@ def outcome_of(lines: Sequence[str]) -> Outcome:
     """What DVC did, from its own words."""
     if any("didn't change, skipping" in line for line in lines):
         return "skipped"
-    return "restored" if any("is cached - skipping run" in line for line in lines) else "ran"
+    if any(line.startswith("Running stage '") for line in lines):
+        return "ran"
+    return "restored" if any(sign in line for sign in RESTORED for line in lines) else "ran"
 
 
 def is_mistake(lines: Sequence[str]) -> bool:

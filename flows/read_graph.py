@@ -12,7 +12,8 @@ from typing import Any
 
 
 def describe(targets: list[str]) -> dict[str, Any]:
-    """Every stage's upstream names; those of ``targets`` in DVC's own order; what DVC says has changed."""
+    """Every stage's upstream names; those of ``targets`` in the order of `dvc repro`; what DVC says has changed."""
+    import networkx as nx
     from dvc.repo import Repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
@@ -22,7 +23,11 @@ def describe(targets: list[str]) -> dict[str, Any]:
         unknown = [name for name in targets if name not in after and not name.endswith(".yaml")]
         if unknown:
             return {"after": after, "order": [], "status": {}, "unknown": unknown}
-        order = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))
+        needed = graph.subgraph(plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"])))
+        # For a part of the graph DVC's own order is another in every process; that of the files is the one that it has
+        # for the whole.
+        place = {stage: k for k, stage in enumerate(repo.index.stages)}
+        order = list(nx.lexicographical_topological_sort(needed.reverse(), key=lambda stage: place[stage]))
         return {
             "after": after,
             "order": [stage.addressing for stage in order],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from flows.follower import following
 from flows.graph import Stage, StageGraph, read_graph
 from flows.leases import Kind, Leases, machine_leases
 from flows.lock_order import note_order, put_in_order
 from flows.plan import Plan, earlier_seconds, make_plan, note_seconds
 from flows.process import Outcome, Result, StagePool
+from flows.remote import check_remote, push_finished
 from flows.scheduler import Board, run_graph
 from srledger.config import Params
 from srledger.orchestration import asks_for_gpu
@@ -51,6 +54,9 @@ class RunBoard(Board, Protocol):
     def begin(self, plan: Plan, pool: StagePool, params: Params, leases: Leases) -> None:
         """Called once, when everything was found to be in order."""
 
+    def finish(self, ended: Ended) -> None:
+        """Called once, when every stage has ended; not when the run is interrupted."""
+
 
 def bring_up_to_date(
     root: Path,
@@ -67,7 +73,8 @@ def bring_up_to_date(
     a stage, those before it whose failure it has words for.
 
     Raises:
-        SrledgerError: a GPU that is not there: nothing has started then.
+        SrledgerError: a GPU that is not there, a remote that does not answer: nothing has started then. Or what was
+            restored can't be sent: everything has run then.
     """
 
     def kind_of(stage: Stage) -> Kind:
@@ -78,16 +85,25 @@ def bring_up_to_date(
     may_run = list(graph) if force else graph.may_run()
     needs_gpu = any(kind_of(graph[name]) == "gpu" for name in may_run)
     leases = machine_leases(root, settings.cpu_leases, settings.stages_per_gpu, needs_gpu=needs_gpu)
-    pool = StagePool(root, force=force, busy_wait_s=settings.busy_wait_s)
+    if settings.remote:
+        check_remote(root, settings.remote)
+        push_finished(root, settings.remote, [name for name in graph if name not in may_run])
+    pool = StagePool(root, force=force, busy_wait_s=settings.busy_wait_s, remote=settings.remote)
     board.begin(plan, pool, params, leases)
     note_order(root)
-    try:
-        results = run_graph(graph, leases, kind_of, board, force=force, excused=excused)
-    finally:
-        pool.stop()
-    put_in_order(root, graph)
-    note_seconds(root, params.scale, graph, results)
-    return Ended(graph, results)
+    with following(root, params.scale) if plan.stages else contextlib.nullcontext():
+        try:
+            results = run_graph(graph, leases, kind_of, board, force=force, excused=excused)
+        finally:
+            pool.stop()
+        put_in_order(root, graph)
+        note_seconds(root, params.scale, graph, results)
+        ended = Ended(graph, results)
+        board.finish(ended)
+        if settings.remote:
+            restored = [name for name, result in results.items() if result.outcome == "restored"]
+            push_finished(root, settings.remote, restored)
+    return ended
 
 
 def main_graph(root: Path, params: Params, targets: Sequence[str], say: Callable[[str], None]) -> StageGraph:

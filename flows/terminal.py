@@ -10,6 +10,7 @@ from flows.graph import Stage
 from flows.leases import Lease, Leases
 from flows.plan import Plan
 from flows.process import Result, StagePool
+from flows.run import Ended
 from srledger.config import Params
 
 
@@ -56,6 +57,10 @@ class TerminalBoard:
 
     def held(self, leases: Leases) -> None:
         """Nothing to show."""
+
+    def finish(self, ended: Ended) -> None:
+        """Say how all ended."""
+        self.say(ended.summary())
 
     def say(self, line: str) -> None:
         """Print one line, whole."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from srledger.commits import check_at, check_clean
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.scales import put_back, scale_in_params
@@ -53,14 +54,14 @@ def one_flow(root: Path, name: str, say: Callable[[str], None]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def at_scale(root: Path, scale: str | None) -> Iterator[Params]:
+def at_scale(root: Path, scale: str | None, check: Callable[[Params], None] = lambda params: None) -> Iterator[Params]:
     """Params of ``scale`` (None: the one that params.yaml names), and params.yaml at that scale while the block runs.
 
     params.yaml is whole when the block begins: `srledger config` has checked it with every plug-in, in a process of
-    its own, because plug-ins import torch.
+    its own, because plug-ins import torch. ``check`` sees the clone as its user left it.
 
     Raises:
-        SrledgerError: what `srledger config` found wrong.
+        SrledgerError: what `srledger config` or ``check`` found wrong.
     """
     put_back(root)  # of a run at another scale that was killed
     params = Params(YamlFile.read(root / "params.yaml"), scale)
@@ -68,5 +69,21 @@ def at_scale(root: Path, scale: str | None) -> Iterator[Params]:
     checked = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if checked.returncode != 0:
         raise SrledgerError(checked.stderr.strip().removeprefix("srledger: ") or f"{' '.join(command)} failed")
+    check(params)
     with scale_in_params(params.scale, root) if params.scale != params.entries.scale else contextlib.nullcontext():
         yield params
+
+
+def check_sent(root: Path, commit: str | None, params: Params) -> None:
+    """What must hold in the clone of a worker that shares results with other machines.
+
+    ``commit`` is the flow run's; None, as when it was started on a page, is the clone's own.
+
+    Raises:
+        SrledgerError: the clone holds more than its commit, or stands at another.
+    """
+    if params.orchestration.remote is None:
+        return
+    check_clean(root)
+    if commit is not None:
+        check_at(root, commit)

@@ -21,22 +21,28 @@ class OrchestrationConfig(PluginConfig):
     retries: int = Field(default=1, ge=0, description="of a stage that failed otherwise than by a user's mistake")
     retry_delay_s: float = Field(default=5.0, ge=0)
     busy_wait_s: float = Field(default=600.0, ge=0, description="how long to wait for another DVC in this folder")
+    remote: str | None = Field(
+        default=None,
+        min_length=1,
+        description="DVC remote that shares results with other machines; null: this one alone",
+    )
 
 
 def asks_for_gpu(params: Params, group: str, item: str) -> bool:
     """Whether a stage (``train``, ``rrdb``) runs on a GPU at this scale; no plug-in is loaded for the answer.
 
-    Training and distilling follow the row's ``training.device``, evaluating ``evaluation.device``; nothing else asks.
+    Training and distilling follow ``training.device`` of the row or encoder, evaluating ``evaluation.device``; nothing
+    else asks.
     """
     if group.startswith("evaluate"):
         return params.holding(item).evaluation.device == "cuda"
-    if group not in ("train", "distill"):
+    if group not in ("train", "train_encoder", "distill"):
         return False
     entries, at = params.entries, params.scale
     layers: list[Mapping[str, Any]] = [entries.training, params.block.training]
     grid_row = params.ablations.grid.rows.get(item)
     variant = grid_row.base if grid_row else item
-    entry = entries.variants.get(variant) or entries.students.get(variant)
+    entry = entries.variants.get(variant) or entries.students.get(variant) or entries.encoders.get(variant)
     if entry is not None:
         layers += [entry.training, entry.at[at].training if at in entry.at else {}]
     if grid_row is not None:

@@ -1,4 +1,4 @@
-"""What Prefect loads of this project: bare deployment names on its command line, and the step into a worker's clone.
+"""What Prefect loads of this project: bare names and commits on its command line, and the step into a worker's clone.
 
 `prefect deployment run ablation-sweep` fails in stock Prefect, which wants ``flow/deployment``. Our flows and their
 deployments have the same names, so a bare name says enough.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from prefect.plugins import HookContext, SetupResult, register_hook
 from srledger.errors import SrledgerError, unknown_name
 
 ROOT = "SRLEDGER_ROOT"  # names a worker's clone to the flow runs that it starts
+WITH_COMMIT = ("pipeline", "ablation-sweep")  # deployments that ask which commit their flow run is for
 LONG_FORM = (
     "this Prefect has changed inside, bare deployment names do not work: type the long form, prefect deployment run"
 )
@@ -34,9 +35,32 @@ class Plugin:
             for name in [word for word in sys.argv[3:4] if "/" not in word]:
                 print(f"srledger: {LONG_FORM} {name}/{name}", file=sys.stderr)
         here = Path.cwd()
+        sys.argv += commit_to_add(sys.argv, here)
         if ROOT in os.environ or not ((here / "prefect.yaml").exists() and (here / "params.yaml").exists()):
             return None
         return SetupResult(env={ROOT: str(here)}, note=f"flow runs of a worker started here work in {here}")
+
+
+def commit_to_add(typed: Sequence[str], here: Path) -> list[str]:
+    """``-p commit="..."`` for `prefect deployment run`, where results are shared with other machines.
+
+    Their clones then refuse to run another commit than the one that stands here. Ends Prefect when the tree is dirty.
+    """
+    words = list(typed[3:]) if list(typed[1:3]) == ["deployment", "run"] else []
+    asked = any(word.rpartition("/")[2] in WITH_COMMIT for word in words)
+    if not asked or any("commit=" in word for word in words) or not (here / "params.yaml").exists():
+        return []
+    from srledger.commits import check_clean, head_of
+    from srledger.config import Params
+    from srledger.yamlmap import YamlFile
+
+    try:
+        if Params(YamlFile.read(here / "params.yaml")).orchestration.remote is None:
+            return []
+        check_clean(here)
+        return ["-p", f'commit="{head_of(here)}"']
+    except SrledgerError as error:
+        raise SystemExit(f"srledger: {error}") from None
 
 
 def accept_bare_names() -> bool:

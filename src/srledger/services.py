@@ -16,10 +16,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from srledger.errors import SrledgerError
+from srledger.errors import SrledgerError, unknown_name
 from srledger.io import read_json, sha256_file, write_json
 from srledger.orchestration import OrchestrationConfig
 
@@ -82,7 +83,10 @@ class Services:
                 )
             )
         self.workers = [
-            Service(f"worker-{pool}", (self.prefect, "worker", "start", "--pool", pool, "--type", "process"))
+            Service(
+                f"worker-{pool}",
+                (self.prefect, "worker", "start", "--pool", pool, "--type", "process", "--name", worker_name()),
+            )
             for pool in POOLS
         ]
 
@@ -103,12 +107,19 @@ class Services:
             "SRLEDGER_ROOT": str(self.root),
         }
 
-    def up(self, settings: OrchestrationConfig, say: Callable[[str], None]) -> None:
+    def up(self, settings: OrchestrationConfig, say: Callable[[str], None], pools: Sequence[str] = POOLS) -> None:
         """Start what does not run, wait until all is healthy, and make pools, limits and deployments known.
 
+        ``pools`` are those that this machine works for.
+
         Raises:
-            SrledgerError: a port is taken by another program, or a service ended or stayed silent (with its log).
+            SrledgerError: an unknown pool, a port is taken by another program, or a service ended or stayed silent
+                (with its log).
         """
+        for pool in pools:
+            if pool not in POOLS:
+                raise unknown_name("pool", pool, POOLS, where="--pool")
+        workers = [service for pool, service in zip(POOLS, self.workers, strict=True) if pool in pools]
         Path(self.env["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
         servers = [service for service in self.servers if not self._runs(service)]
         for service in servers:
@@ -119,27 +130,32 @@ class Services:
                     found=f"{service.option} {service.port}", expected=f"{service.option} {port}, or none",
                     mend="srledger services down, then up again",
                 )  # fmt: skip
+            end_left(self._record(service) or {})
             check_port(service)
         if any(service.name == "mlflow" for service in servers):
-            self._run(self.mlflow_program, "db", "upgrade", self.store)  # runs at once on a new database would collide
+            from srledger.tracking.client import one_writer
+
+            with one_writer(self.store, self.root):  # two that set up a new database at once break it
+                self._run(self.mlflow_program, "db", "upgrade", self.store)
         for service in servers:
             say(f"starts {service.name}")
             self._start(service)
         for service in self.servers:
             self._await(service)
         self._introduce(settings, say)
-        for service in self.workers:
+        for service in workers:
             if not self._runs(service):
+                end_left(self._record(service) or {})
                 say(f"starts {service.name}")
                 self._start(service)
-        for service in self.workers:
+        for service in workers:
             self._await(service)
 
     def down(self, say: Callable[[str], None]) -> None:
         """Stop everything that `up` started, the workers first: TERM, wait, then KILL, flow runs too."""
         for group in (self.workers, self.servers):
             found = [(service, record) for service in group if (record := self._record(service)) is not None]
-            sessions = [record["pid"] for _, record in found]
+            sessions = [record["pid"] for _, record in found if birth(record["pid"]) in (None, record["born"])]
             for pid in (record["pid"] for _, record in found if is_alive(record)):
                 os.kill(pid, signal.SIGTERM)
             _wait_until(lambda records=found: not any(is_alive(record) for _, record in records), STOP_S)  # type: ignore[misc]
@@ -172,7 +188,7 @@ class Services:
             "server": self.prefect_url,
             **settings.model_dump(),
         }
-        if mark.exists() and read_json(mark) == known and self._runs(self.workers[0]):
+        if mark.exists() and read_json(mark) == known and any(map(self._runs, self.workers)):
             return
         say("makes pools, limits and deployments known")
         for pool in POOLS:
@@ -283,6 +299,31 @@ def signal_sessions(sessions: Iterable[int], number: signal.Signals) -> None:
     for pid in members(sessions):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def left_of(record: Mapping[str, int]) -> list[int]:
+    """What a service left running that ended otherwise than by `down`: MLflow's child, a worker's flow runs."""
+    if not record or birth(record["pid"]) is not None:  # it lives, or another process has its pid: then all have ended
+        return []
+    return members([record["pid"]])
+
+
+def end_left(record: Mapping[str, int]) -> None:
+    """End what a dead service left running: TERM, wait, then KILL."""
+    if left_of(record):
+        signal_sessions([record["pid"]], signal.SIGTERM)
+        _wait_until(lambda: not left_of(record), STOP_S)
+        signal_sessions([record["pid"]], signal.SIGKILL)
+
+
+def worker_name() -> str:
+    """A name for a new worker that tells its machine: flow runs keep it, and `srledger doctor` goes by it."""
+    return f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+
+
+def host_of(worker: str) -> str:
+    """The machine of a worker that was named by ``worker_name``."""
+    return worker.rpartition("-")[0]
 
 
 def _wait_until(true: Callable[[], bool], timeout_s: float) -> bool:

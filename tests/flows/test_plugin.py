@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Workspace
 from prefect.client.orchestration._deployments.client import DeploymentAsyncClient
 from prefect.plugins import HookContext
 
 from srledger.errors import SrledgerError
-from srledger.prefect_plugin import Plugin, accept_bare_names, enter_clone
+from srledger.prefect_plugin import Plugin, accept_bare_names, commit_to_add, enter_clone
 
 CONTEXT = HookContext("3.8.8", None, lambda name: pytest.fail("no log is written"))
 
@@ -58,3 +59,22 @@ def test_a_worker_outside_a_clone_is_told_where_to_start(monkeypatch: pytest.Mon
     monkeypatch.setenv("SRLEDGER_ROOT", str(tmp_path))
     with pytest.raises(SrledgerError, match="start the worker in its clone"):
         enter_clone()
+
+
+def test_a_flow_run_for_other_machines_carries_the_commit_that_stands_here(workspace: Workspace) -> None:
+    here, typed = workspace.folder, ["prefect", "deployment", "run", "pipeline/pipeline", "--watch"]
+    assert commit_to_add(typed, here) == []  # no remote: this machine alone
+    workspace.edit("params.yaml", "remote: null", "remote: shared")
+    with pytest.raises(SystemExit, match="the tree is dirty"):
+        commit_to_add(typed, here)
+    workspace.run("git", "add", "--all")
+    named = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+    workspace.run("git", *named, "commit", "--quiet", "--message", "Shared")
+    head = workspace.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert commit_to_add(typed, here) == ["-p", f'commit="{head}"']
+    assert commit_to_add([*typed, "-p", f"commit={head}"], here) == []
+    assert commit_to_add(["prefect", "deployment", "run", "report"], here) == []
+    assert commit_to_add(["prefect", "deployment", "ls"], here) == []
+    workspace.edit("params.yaml", "retries: 1", "retries: 0")
+    with pytest.raises(SystemExit, match="the tree is dirty"):
+        commit_to_add(typed, here)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import Workspace
-from flow_tools import wait_for, with_flows
+from flow_tools import drop_tables, wait_for, with_flows
+from mlflow_tools import runs_of
 
 from flows.leases import held_in
 
@@ -30,16 +30,6 @@ def swept(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return workspace, done.stdout
 
 
-def drop_tables(workspace: Workspace, *tables: str) -> None:
-    """Take tables of the grid out of params.yaml."""
-    path = workspace.folder / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    for table in tables:
-        text, count = re.subn(rf"(?m)^  landmark_unet_{table}:\n(?:    .*\n)+", "", text)
-        assert count == 1, table
-    path.write_text(text, encoding="utf-8")
-
-
 def cells(workspace: Workspace) -> dict[tuple[str, str], dict[str, str]]:
     with (workspace.folder / "reports/smoke_ablations/cells.csv").open(encoding="utf-8", newline="") as file:
         return {(line["row"], line["metric"]): line for line in csv.DictReader(file)}
@@ -52,6 +42,22 @@ def test_one_failed_row_does_not_stop_the_others_nor_the_report(swept: tuple[Wor
     assert float(found["landmark_unet__gamma_0_5", "psnr_rgb"]["value"]) > 0
     assert found["landmark_unet__heatmap_off", "psnr_rgb"]["status"].startswith("failed")
     assert held_in(workspace.folder / "scratch" / "leases") == {}
+
+
+def test_a_sweep_is_the_parent_of_its_runs_in_mlflow(swept: tuple[Workspace, str]) -> None:
+    workspace, said = swept
+    runs = runs_of(workspace, workspace.env["MLFLOW_TRACKING_URI"])
+    (parent,) = [run for run in runs if "srledger.sweep" in run["tags"]]
+    assert parent["name"].startswith("ablation-sweep ") and parent["status"] == "FAILED"
+    assert parent["tags"]["srledger.report"].endswith("/reports/smoke_ablations/index.html")
+    assert {"plan.md", "report"} <= set(parent["files"])
+    note = parent["tags"]["mlflow.note.content"]
+    assert note.splitlines()[0] == said.splitlines()[-1]
+    assert "Revision " in note and "| train@landmark_unet__gamma_0_5 |" in note and "report/index.html" in note
+    children = [run for run in runs if run["tags"].get("mlflow.parentRunId") == parent["id"]]
+    whole = {run["name"] for run in children if run["status"] == "FINISHED"}
+    assert whole == {"landmark_unet__base seed 0", "landmark_unet__gamma_0_5 seed 0"}
+    assert not any("RUNNING" in run["status"] for run in runs)
 
 
 def test_the_next_sweep_runs_only_what_is_missing(swept: tuple[Workspace, str], tmp_path: Path) -> None:
