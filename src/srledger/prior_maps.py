@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from srledger.config import Params, PriorSpec
+from srledger.config import Params
 from srledger.data import SPLITS
-from srledger.errors import SrledgerError
+from srledger.errors import SrledgerError, errors_of
 from srledger.io import read_json
 from srledger.layout import Layout, is_inactive, write_inactive
 from srledger.packs import Pack, PackWriter
 from srledger.plugins import plugin_class
 from srledger.priors import Prior, PriorInput
 from srledger.progress import Progress
+from srledger.settings import PriorSpec
 
 
 def precompute_prior(params: Params, spec: PriorSpec, layout: Layout, folder: Path) -> int:
     """Write ``<task>/<split>`` packs of one prior into ``folder``; returns how many maps were made."""
-    prior: Prior = plugin_class("priors", spec.plugin)(spec.config)
+    prior = build_prior(spec, layout)
     made = 0
     for name in spec.tasks:
         packs = layout.packs(name)
@@ -31,41 +32,68 @@ def precompute_prior(params: Params, spec: PriorSpec, layout: Layout, folder: Pa
     return made
 
 
-Landmarks = Mapping[str, list[list[float]] | None]
+def build_prior(spec: PriorSpec, layout: Layout) -> Prior:
+    """A prior with the encoder and the other prior that it is made from.
+
+    Raises:
+        SrledgerError: its encoder was not made.
+    """
+    base = build_prior(spec.of, layout) if spec.of else None
+    encoder = None
+    if spec.encoder:
+        from srledger.pipeline_encoders import load_encoder
+        from srledger.training.determinism import prepare_torch
+
+        prepare_torch(spec.encoder.training.threads, "cpu")  # the last bits of a map depend on the threads
+        encoder = load_encoder(layout.encoder(spec.encoder.name))
+    prior: Prior = plugin_class("priors", spec.plugin)(spec.config, base, encoder)
+    return prior
 
 
-def landmarks_of(packs: Path) -> Landmarks:
-    """Image id -> its landmarks as a task has them."""
-    return {image["id"]: image["landmarks"] for image in read_json(packs / "images.json")}
+class SplitInputs(Mapping[str, PriorInput]):
+    """What a prior may look at for each image of a split, by id."""
+
+    def __init__(self, packs: Path, split: str) -> None:
+        self.hrs, self._lrs = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr")
+        self._split = split
+        self._landmarks = {image["id"]: image["landmarks"] for image in read_json(packs / "images.json")}
+
+    def __getitem__(self, image_id: str) -> PriorInput:
+        points = self._landmarks[image_id]
+        known = None if points is None else np.array(points)
+        hr, lr = np.asarray(self.hrs.by_id(image_id)), np.asarray(self._lrs.by_id(image_id))
+        return PriorInput(image_id, self._split, hr, lr, known, self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.hrs.ids)
+
+    def __len__(self) -> int:
+        return len(self.hrs)
 
 
-def input_of(image_id: str, split: str, hrs: Pack, lrs: Pack, landmarks: Landmarks) -> PriorInput:
-    """What a prior may look at for one image of a task."""
-    points = landmarks[image_id]
-    known = None if points is None else np.array(points)
-    return PriorInput(image_id, split, np.asarray(hrs.by_id(image_id)), np.asarray(lrs.by_id(image_id)), known)
+def map_of(prior: Prior, image: PriorInput, name: str) -> np.ndarray:
+    """The map of one image as it is kept: float16 ``H x W x 1`` (or ``1 x 1 x 1``).
+
+    Raises SrledgerError for a wrong size; values are the gate's business.
+    """
+    with errors_of(f"prior {name}, image {image.id}"):
+        return _sized(prior.map_of(image), image.hr.shape[:2])
 
 
 def _maps_of_task(prior: Prior, name: str, packs: Path, folder: Path) -> int:
-    landmarks = landmarks_of(packs)
+    splits = {split: SplitInputs(packs, split) for split in SPLITS}
     made = 0
-    with Progress(f"prior {name}", len(landmarks)) as progress:
-        for split in SPLITS:
-            hrs, lrs = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr")
+    with Progress(f"prior {name}", sum(map(len, splits.values()))) as progress:
+        for split, images in splits.items():
             with PackWriter(folder / split, np.float16) as pack:
-                for image_id, hr in hrs.items():
-                    image = input_of(image_id, split, hrs, lrs, landmarks)
-                    pack.add(image_id, _sized(prior.map_of(image), hr.shape[:2], name, image_id))
+                for image in images.values():
+                    pack.add(image.id, map_of(prior, image, name))
                     made += 1
                     progress.advance(made)
     return made
 
 
-def _sized(values: np.ndarray, size: tuple[int, int], name: str, image_id: str) -> np.ndarray:
-    """float16 ``H x W x 1``. Raises SrledgerError for a wrong size; values are the gate's business."""
+def _sized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if values.shape not in {size, (1, 1)}:
-        raise SrledgerError(
-            "a prior made a map of a wrong size", where=f"prior {name}, image {image_id}", found=values.shape,
-            expected=f"{size} or (1, 1)",
-        )  # fmt: skip
+        raise SrledgerError("a prior made a map of a wrong size", found=values.shape, expected=f"{size} or (1, 1)")
     return np.asarray(values, np.float16)[..., None]

@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from srledger.config import Params
+from srledger.imports import imported_files
 from srledger.io import sha256_file, sha256_files, sha256_json
 from srledger.layout import Layout
 from srledger.settings import Evaluation, Row, Task
 from srledger.yamlmap import YamlFile
 
 MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
+# Folders of which a row rests on what its method imports alone. DVC watches all of them and may start a training again;
+# the finished seed, whose fingerprint is the same, is then taken as it is.
+SHARED_CODE = ("src/srledger/diffusion",)
 
 
 def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAIN) -> list[Path]:
     """The code files that a stage of a dvc.yaml depends on, for one item of its ``foreach``.
 
-    dvc.yaml is the one list of them: what DVC watches is what the ledger hashes.
+    dvc.yaml is the one list of them: what DVC watches is what the ledger hashes, ``SHARED_CODE`` in part.
     """
     definition = YamlFile.read(root / graph).values["stages"][stage]
     files: list[Path] = []
@@ -27,12 +31,21 @@ def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAI
         path = root / re.sub(r"\$\{(?:item\.)?(\w+)\}", lambda match: item.get(match[1], match[0]), dependency)
         if not dependency.startswith(("src/", "stages/")):
             continue
-        files += [path] if path.is_file() else [file for file in path.rglob("*") if _is_code(file)]
+        inside = [path] if path.is_file() else [file for file in path.rglob("*") if _is_code(file)]
+        if dependency in SHARED_CODE:
+            needed = imported_files(root / "src/srledger/methods" / f"{item['method']}.py", root / "src/srledger")
+            inside = [file for file in inside if file in needed]
+        files += inside
     return files
 
 
 def _is_code(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+
+
+def stage_code_sha256(root: Path, stage: str, item: Mapping[str, str]) -> str:
+    """Hash of the code that a stage of dvc.yaml depends on."""
+    return sha256_files(root, stage_code(root, stage, item))
 
 
 def train_code_sha256(root: Path, row: Row) -> str:

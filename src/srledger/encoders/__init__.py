@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from srledger.methods import Learner
 from srledger.plugins import PluginConfig
 
 
@@ -18,9 +19,16 @@ class Encoder(nn.Module, abc.ABC):
 
     ``forward`` takes float images ``B x 3 x H x W``, RGB in [0, 1], and returns a list of feature maps
     ``B x C x h x w``, shallow to deep; the encoder does its own normalisation of the input.
+
+    Class attributes:
+        weights: names of the weights-catalogue entries that it loads.
+        learns: it can be trained in the pipeline (``learner``).
+        attends: it has ``attention``.
     """
 
     weights: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[bool] = False
+    attends: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, weight_files: Mapping[str, Path]) -> None:
         super().__init__()
@@ -29,4 +37,30 @@ class Encoder(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps of ``images``, shallow to deep."""
+        """Feature maps of ``images``, shallow to deep; differentiable."""
+
+    @property
+    def size_px(self) -> int | None:
+        """The side to which an LR image is enlarged before priors are made of it; None: the side of its HR image."""
+        return None
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """One vector per image, ``B x D``: the deepest map's mean over space, where there is nothing better."""
+        return self(images)[-1].mean(dim=(2, 3))
+
+    def attention(self, images: torch.Tensor) -> torch.Tensor:
+        """Attention of the last block's class token to the patches: ``B x heads x h x w``, each head sums to <= 1."""
+        raise TypeError(f"{type(self).__name__} has no attention")
+
+    def learner(self, scale_factor: int) -> EncoderLearner:
+        """What the training loop trains in place of this encoder, which it takes into itself."""
+        raise TypeError(f"{type(self).__name__} is not trained")
+
+
+class EncoderLearner(Learner):
+    """An encoder with what it needs to learn: heads, teachers, centres."""
+
+    @property
+    @abc.abstractmethod
+    def learned(self) -> Encoder:
+        """The encoder that comes of it."""

@@ -13,8 +13,8 @@ from srledger.gates import Gate, between, equal, unique
 from srledger.io import sha256_file, sha256_json
 from srledger.layout import Layout
 from srledger.packs import Pack
-from srledger.plugins import plugin_class
-from srledger.prior_maps import input_of, landmarks_of
+from srledger.prior_config import tasks_of, why_no_prior
+from srledger.prior_maps import SplitInputs, build_prior, map_of
 from srledger.seeds import numpy_generator
 
 DRAWN_OF_A_SPLIT = 16
@@ -24,11 +24,10 @@ MOST_DIFFERENCE = 0.01  # networks may differ in the last bits from one batch or
 def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
     """Every prior of every task that asks for it, as ``<prior>/<task>``."""
     return {
-        f"{prior.name}/{name}": None
-        if params.tasks[name].active
-        else f"task {name} is not part of scale {params.scale}"
-        for prior in params.priors.values()
-        for name in prior.tasks
+        f"{prior}/{task}": why_no_prior(params, prior)
+        or (None if params.tasks[task].active else f"task {task} is not part of scale {params.scale}")
+        for prior in params.priors
+        for task in tasks_of(params, prior)
     }
 
 
@@ -40,24 +39,23 @@ def fingerprint(subject: str, layout: Layout) -> str:
 def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
     """One gate over all maps of one prior for one task."""
     prior, _, task = subject.partition("/")
-    plugin = plugin_class("priors", params.priors[prior].plugin)
+    made = build_prior(params.priors[prior], layout)
     lines, counts = [], []
-    packs = layout.packs(task)
-    landmarks, made = landmarks_of(packs), plugin(params.priors[prior].config)
     for split in SPLITS:
-        hrs, lrs, maps = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr"), Pack(layout.prior(subject) / split)
+        images, maps = SplitInputs(layout.packs(task), split), Pack(layout.prior(subject) / split)
         maps.verify()
+        hrs = images.hrs
         counts.append({"id": split, "same_ids": hrs.ids == maps.ids})
         of_image = dict(zip(hrs.ids, hrs.shapes, strict=True))
         drawn = _drawn(hrs.ids, subject, split)
         for image_id, values in maps.items():
             line = _line(image_id, split, values, of_image.get(image_id))
             if image_id in drawn:
-                again = made.map_of(input_of(image_id, split, hrs, lrs, landmarks))
-                line["max_abs_difference"] = _difference(np.asarray(again, np.float32)[..., None], values)
+                again = map_of(made, images[image_id], prior)
+                line["max_abs_difference"] = _difference(again.astype(np.float32), values)
             lines.append(line)
     yield Gate("priors", f"{subject}/splits", pd.DataFrame(counts), SPLIT_CHECKS)
-    checks = MAP_CHECKS if plugin.constant else (*MAP_CHECKS, NOT_CONSTANT)
+    checks = MAP_CHECKS if made.constant else (*MAP_CHECKS, NOT_CONSTANT)
     yield Gate("priors", f"{subject}/maps", pd.DataFrame(lines), checks)
 
 

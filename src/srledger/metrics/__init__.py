@@ -49,6 +49,7 @@ class Metric(abc.ABC):
         bounds: least and greatest value that it can have (None: no limit).
         protocol: one line for the table's foot: colour space, range, window, network, source.
         weights: names of the weights-catalogue entries it needs.
+        pipeline_encoder: an entry of ``encoders``; the folder of it comes among the weights, by this name.
         paired: False when it reads ``sr`` alone (no-reference); its ``hr`` argument is then ignored.
     """
 
@@ -59,6 +60,7 @@ class Metric(abc.ABC):
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
     protocol: ClassVar[str]
     weights: ClassVar[tuple[str, ...]] = ()
+    pipeline_encoder: ClassVar[str | None] = None
     paired: ClassVar[bool] = True
 
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from srledger.plugins import PluginConfig
+
+if TYPE_CHECKING:
+    from srledger.encoders import Encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +24,7 @@ class PriorInput:
         hr: uint8 ``H x W x 3``; a prior that is used at inference must not read it.
         lr: uint8 ``h x w x 3``.
         landmarks: float64 ``5 x 2`` (x, y) in pixels of ``hr``, or None.
+        others: the images of the split by id, this one among them, in the order of the task.
     """
 
     id: str
@@ -27,19 +32,38 @@ class PriorInput:
     hr: np.ndarray
     lr: np.ndarray
     landmarks: np.ndarray | None
+    others: Mapping[str, PriorInput] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
 
 class Prior(abc.ABC):
     """A map per image.
 
+    A Config's ``encoder`` names an entry of ``encoders`` and its ``of`` another prior; both come ready made, as
+    ``self.encoder`` (frozen, on the CPU) and ``self.base``. No prior imports torch before its first map.
+
     Class attributes:
         constant: it says the same of every pixel, and means to.
+        needs_attention: its encoder must be a transformer.
     """
 
     constant: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = False
 
-    def __init__(self, config: PluginConfig) -> None:
+    def __init__(self, config: PluginConfig, base: Prior | None = None, encoder: Encoder | None = None) -> None:
         self.config = config
+        self._base, self._encoder = base, encoder
+
+    @property
+    def base(self) -> Prior:
+        """The prior that ``of`` names."""
+        assert self._base is not None, "a prior with `of` in its Config is built with its base"
+        return self._base
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that ``encoder`` names."""
+        assert self._encoder is not None, "a prior with `encoder` in its Config is built with it"
+        return self._encoder
 
     @abc.abstractmethod
     def map_of(self, image: PriorInput) -> np.ndarray:

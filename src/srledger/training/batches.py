@@ -14,6 +14,7 @@ from srledger.seeds import numpy_generator
 from srledger.training.config import TrainingConfig
 
 Example = tuple[np.ndarray, ...]  # (hr, lr, prior)
+NO_PRIOR = np.ones((1, 1, 1), np.float16)
 
 
 class Examples(Sequence[Example]):
@@ -21,28 +22,38 @@ class Examples(Sequence[Example]):
 
     Args:
         task_folder: ``data/<scale>/packs/<task>``.
-        prior_folder: ``data/<scale>/priors/<prior>/<task>``.
+        prior_folder: ``data/<scale>/priors/<prior>/<task>``; None for what learns before any prior exists (every map
+            is then one).
         split: ``train``, ``val`` or ``test``.
     """
 
-    def __init__(self, task_folder: Path, prior_folder: Path, split: str) -> None:
+    def __init__(self, task_folder: Path, prior_folder: Path | None, split: str) -> None:
         self.hr = Pack(task_folder / f"{split}_hr")
         self.lr = Pack(task_folder / f"{split}_lr")
-        self.prior = Pack(prior_folder / split)
+        self.prior = None if prior_folder is None else Pack(prior_folder / split)
         self.ids = self.hr.ids
-        missing = sorted(set(self.ids) - set(self.prior.ids))
+        if prior_folder is not None and self.prior is not None:
+            self._check(prior_folder, self.prior)
+
+    def _check(self, prior_folder: Path, prior: Pack) -> None:
+        missing = sorted(set(self.ids) - set(prior.ids))
         if missing or self.lr.ids != self.ids:
             raise SrledgerError(
                 "a prior does not cover its task", where=prior_folder, found=f"no map for {', '.join(missing[:5])}",
                 expected=f"a map for each of {len(self.ids)} images", mend=f"rm -r {prior_folder.parent} && dvc repro",
             )  # fmt: skip
         sizes = {image_id: shape[:2] for image_id, shape in zip(self.hr.ids, self.hr.shapes, strict=True)}
-        for image_id, shape in zip(self.prior.ids, self.prior.shapes, strict=True):
+        for image_id, shape in zip(prior.ids, prior.shapes, strict=True):
             if shape[:2] not in {(1, 1), sizes.get(image_id)}:
                 raise SrledgerError(
                     "a prior map has the wrong size", where=f"{prior_folder}, image {image_id}", found=shape[:2],
                     expected=sizes.get(image_id), mend=f"rm -r {prior_folder.parent} && dvc repro",
                 )  # fmt: skip
+
+    @property
+    def packs(self) -> tuple[Pack, ...]:
+        """The packs that it reads: HR, LR and, where there is one, the prior's."""
+        return (self.hr, self.lr) if self.prior is None else (self.hr, self.lr, self.prior)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +61,7 @@ class Examples(Sequence[Example]):
     def __getitem__(self, position):
         """uint8 ``H x W x 3``, uint8 ``h x w x 3``, float16 ``H x W x 1`` (a constant map is spread)."""
         hr = self.hr[position]
-        prior = self.prior.by_id(self.ids[position])
+        prior = NO_PRIOR if self.prior is None else self.prior.by_id(self.ids[position])
         return hr, self.lr[position], np.broadcast_to(prior, (*hr.shape[:2], 1))
 
 

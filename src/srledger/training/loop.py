@@ -1,4 +1,4 @@
-"""The training loop: any method, one seed at a time, the same bits whether or not it was ever stopped."""
+"""The training loop: any learner, one seed at a time, the same bits whether or not it was ever stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from srledger.errors import SrledgerError
 from srledger.io import read_json, sha256_file, write_json
-from srledger.methods import Batch, Method
+from srledger.methods import Batch, Learner, Method
 from srledger.progress import Progress
 from srledger.seeds import seed_for, torch_generator
 from srledger.training.batches import Examples, draw_batch, to_tensor
@@ -29,19 +29,20 @@ class Job:
     """One network to train.
 
     Attributes:
-        row: the variant's or student's name; with the seed it names every random draw.
-        method: untrained.
+        row: the variant's, student's or encoder's name; with the seed it names every random draw.
+        method: untrained: a method, or an encoder that learns.
         teacher: the finished teacher of a student, else None.
         config: how to train.
-        train, val: what it learns from, and what its curve of psnr_rgb_val is measured on.
+        train, val: what it learns from, and what its curve of psnr_rgb_val is measured on (None: an encoder restores
+            nothing and has no such curve).
     """
 
     row: str
-    method: Method
+    method: Learner
     teacher: Method | None
     config: TrainingConfig
     train: Examples
-    val: Examples
+    val: Examples | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,8 @@ class _Run:
             value.copy_(by_part["ema"][name])
         for k, parameter in enumerate(self.parameters):
             # Copies keep the parameter's memory format: with another one the same sums round differently.
+            if f"{k}/step" not in by_part["optimizer"]:
+                continue  # no gradient has reached it yet: its turn comes later in the training
             moments = {
                 key: torch.empty_like(parameter).copy_(by_part["optimizer"][f"{k}/{key}"])
                 for key in ("exp_avg", "exp_avg_sq")
@@ -182,7 +185,10 @@ class _Run:
         self.method.train()
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(config):
-            terms = self.method.loss(batch) if self.teacher is None else self.method.distill_loss(batch, self.teacher)
+            if isinstance(self.method, Method) and self.teacher is not None:
+                terms = self.method.distill_loss(batch, self.teacher)
+            else:
+                terms = self.method.loss(batch)
         values = {name: float(value.detach()) for name, value in terms.items()}
         self.last_total = values["total"]
         if not math.isfinite(self.last_total):
@@ -208,11 +214,13 @@ class _Run:
         self.sums = {}
 
     def _validate(self) -> None:
+        if self.job.val is None or not isinstance(self.method, Method):
+            return
         if self.curves and self.curves[-1][:2] == (self.step, "psnr_rgb_val"):
             return
         current = {name: value.clone() for name, value in self.method.state_dict().items()}
         self.method.load_state_dict(self.ema.tensors)
-        self.curves.append((self.step, "psnr_rgb_val", validate(self.method, self.job)))
+        self.curves.append((self.step, "psnr_rgb_val", validate(self.method, self.job.val, self.job.config)))
         self.method.load_state_dict(current)
 
     def _save(self) -> None:
@@ -228,14 +236,13 @@ class _Run:
 
 
 @torch.inference_mode()
-def validate(method: Method, job: Job) -> float:
+def validate(method: Method, examples: Examples, config: TrainingConfig) -> float:
     """Mean psnr_rgb of 8-bit outputs on the first images of the validation split (a curve, not a result)."""
-    config = job.config
     method.eval()
     values = []
-    for k in range(min(len(job.val), config.validation_images)):
-        hr, lr, prior = job.val[k]
-        seeds = [seed_for("validation", job.val.ids[k])]
+    for k in range(min(len(examples), config.validation_images)):
+        hr, lr, prior = examples[k]
+        seeds = [seed_for("validation", examples.ids[k])]
         with autocast(config):
             sr = method.restore(to_tensor([lr]).to(config.device), to_tensor([prior]).to(config.device), seeds)
         restored = sr[0].float().clamp(0, 1).mul(255).round().permute(1, 2, 0).cpu().numpy()

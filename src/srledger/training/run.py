@@ -22,7 +22,7 @@ from srledger.training.batches import Examples
 from srledger.training.checkpoint import load_weights, save_tensors
 from srledger.training.config import TrainingConfig
 from srledger.training.determinism import prepare_torch
-from srledger.training.loop import Curve, Job, train_seed
+from srledger.training.loop import Curve, Job, Trained, train_seed
 
 Resolved = Mapping[str, Any]
 
@@ -92,7 +92,7 @@ def _train_seeds(
         raise SrledgerError(
             "a task has no images to train on", where=task_folder, mend="give its dataset train and val images"
         )
-    data = [pack.sha256 for examples in (train, val) for pack in (examples.hr, examples.lr, examples.prior)]
+    data = [pack.sha256 for examples in (train, val) for pack in examples.packs]
     # What decides one seed: not the other seeds, and of a teacher its weights alone.
     settings = {**resolved, "training": {**resolved["training"], "seeds": None}, "teacher": None}
     hashes = {}
@@ -103,21 +103,27 @@ def _train_seeds(
             teacher = load_trained(teacher_run, seed)
             teacher_sha256 = read_json(teacher_run / "run.json")["weights_sha256"][str(seed)]
         fingerprint = sha256_json([code_sha256, settings, seed, data, teacher_sha256])
-        scratch = layout.scratch(row, seed, fingerprint)
-        scratch.mkdir(parents=True, exist_ok=True)
         job = Job(row, build_method(resolved, seed=seed), teacher, config, train, val)
-        started_s = time.monotonic()
-        with _only_one(scratch):
-            was_finished = (scratch / "finished.json").exists()
-            trained = train_seed(job, seed, scratch)
-        if not was_finished:
-            _note_machine(layout, row, seed, config, time.monotonic() - started_s)
+        trained = train_in_scratch(job, seed, layout, fingerprint)
         target = folder / f"seed{seed}"
         target.mkdir()
         shutil.copyfile(trained.weights, target / "weights.safetensors")
         write_curves(target / "curves.csv", trained.curves)
         hashes[str(seed)] = trained.weights_sha256
     return hashes
+
+
+def train_in_scratch(job: Job, seed: int, layout: Layout, fingerprint: str) -> Trained:
+    """Train one seed, alone in its fingerprint's place in scratch, and note what it cost; a finished one is taken."""
+    scratch = layout.scratch(job.row, seed, fingerprint)
+    scratch.mkdir(parents=True, exist_ok=True)
+    started_s = time.monotonic()
+    with _only_one(scratch):
+        was_finished = (scratch / "finished.json").exists()
+        trained = train_seed(job, seed, scratch)
+    if not was_finished:
+        _note_machine(layout, job.row, seed, job.config, time.monotonic() - started_s)
+    return trained
 
 
 def _copy_published(resolved: Resolved, folder: Path) -> dict[str, str]:

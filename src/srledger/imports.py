@@ -1,0 +1,45 @@
+"""Which files of the package a file needs, read from its import statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def imported_files(file: Path, package: Path) -> set[Path]:
+    """Files below ``package`` (``src/srledger``) that ``file`` imports, and that these import in turn."""
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        for name in _imported_names(waiting.pop(), package.name):
+            for path in _files_of(name, package):
+                if path not in found:
+                    found.add(path)
+                    waiting.append(path)
+    return found
+
+
+def _imported_names(file: Path, top: str) -> Iterator[str]:
+    """Dotted names that ``file`` imports from ``top``; of ``from a import b`` both ``a`` and ``a.b``."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == top)
+
+
+def _files_of(name: str, package: Path) -> Iterator[Path]:
+    """The module's file, and the ``__init__.py`` of every package on the way to it; nothing for a name in a module."""
+    path = package
+    for part in name.split(".")[1:]:
+        if (path / "__init__.py").exists():
+            yield path / "__init__.py"
+        path = path / part
+    if (path / "__init__.py").exists():
+        yield path / "__init__.py"
+    elif path.with_suffix(".py").exists():
+        yield path.with_suffix(".py")

@@ -1,0 +1,111 @@
+"""The train_encoder stage, and the encoders that came of it: trained, left as they were drawn, or published."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srledger.encoders import Encoder
+from srledger.errors import SrledgerError
+from srledger.io import canonical_json, read_json, sha256_file, sha256_json, write_json
+from srledger.layout import INACTIVE, Layout, is_inactive
+from srledger.plugins import plugin_class, plugin_config
+from srledger.provenance import stage_code_sha256
+from srledger.seeds import seed_for
+from srledger.settings import EncoderSpec
+from srledger.training.batches import Examples
+from srledger.training.checkpoint import load_weights, save_tensors
+from srledger.training.determinism import prepare_torch
+from srledger.training.loop import Job
+from srledger.training.run import train_in_scratch, write_curves
+from srledger.weights import file_hash, resolve
+
+RECORD, WEIGHTS = "encoder.json", "weights.safetensors"
+
+
+def write_encoder(spec: EncoderSpec, layout: Layout, folder: Path) -> dict[str, Any]:
+    """Write ``encoder.json`` and, unless the weights are published, weights and curves into ``folder``.
+
+    Raises:
+        SrledgerError: a task without training images; see also ``train_seed``.
+    """
+    code_sha256 = stage_code_sha256(layout.root, "train_encoder", {"key": spec.name, "encoder": spec.plugin})
+    record: dict[str, Any] = {"name": spec.name, "resolved": spec.resolved(), "code_sha256": code_sha256}
+    if spec.weights == "published":
+        found = resolve(spec.plugin)
+        assert found.path is not None, "why_no_encoder has found it"
+        encoder = _build(record["resolved"])
+        record["weights_sha256"] = file_hash(found.path)
+    else:
+        torch.manual_seed(seed_for("initial_weights", spec.training.seeds[0]))
+        encoder = _build(record["resolved"])
+        if spec.weights == "trained":
+            encoder = _train(encoder, spec, layout, folder, code_sha256)
+        record["weights_sha256"] = save_tensors(folder / WEIGHTS, encoder.state_dict())
+    record["parameters"] = sum(value.numel() for value in encoder.parameters())
+    write_json(folder / RECORD, record)
+    return record
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """The frozen encoder that the train_encoder stage left in ``folder``.
+
+    Raises:
+        SrledgerError: it was not made at this scale, its weights changed since, are of another architecture, or are
+            published and no longer at hand.
+    """
+    if is_inactive(folder) or not (folder / RECORD).exists():
+        why = read_json(folder / INACTIVE)["why"] if is_inactive(folder) else "nothing"
+        mend = f"dvc repro train_encoder@{folder.name}"
+        raise SrledgerError("an encoder was not made", where=folder, found=why, mend=mend)
+    record = read_json(folder / RECORD)
+    resolved = record["resolved"]
+    published = resolve(resolved["plugin"]) if resolved["weights"] == "published" else None
+    if published is not None and published.path is None:
+        raise SrledgerError("published weights are not at hand", where=folder, found=published.reason)
+    found = file_hash(published.path) if published and published.path else sha256_file(folder / WEIGHTS)
+    if found != record["weights_sha256"]:
+        raise SrledgerError(
+            "an encoder's weights have changed since they were made", where=folder, found=found,
+            expected=record["weights_sha256"], mend=f"dvc repro --force train_encoder@{folder.name}",
+        )  # fmt: skip
+    return _load(folder, found)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(folder: Path, weights_sha256: str) -> Encoder:
+    """Loaded once in a process: priors and metrics of one stage share it."""
+    resolved = read_json(folder / RECORD)["resolved"]
+    with torch.random.fork_rng(devices=[]):  # the layers start at random before the weights are read
+        encoder = _build(resolved)
+    if resolved["weights"] != "published":
+        load_weights(encoder, folder / WEIGHTS)
+    return encoder.eval().requires_grad_(False)
+
+
+def _build(resolved: dict[str, Any]) -> Encoder:
+    name = resolved["plugin"]
+    config = plugin_config("encoders", name).model_validate_json(canonical_json(resolved["config"]))
+    files = {}
+    if resolved["weights"] == "published":
+        files = {weights: resolve(weights).path for weights in plugin_class("encoders", name).weights}
+    return plugin_class("encoders", name)(config, files)
+
+
+def _train(encoder: Encoder, spec: EncoderSpec, layout: Layout, folder: Path, code_sha256: str) -> Encoder:
+    config, seed = spec.training, spec.training.seeds[0]
+    prepare_torch(config.threads, config.device)
+    packs = layout.packs(spec.task.name)
+    examples = Examples(packs, None, "train")
+    if not len(examples):
+        raise SrledgerError("a task has no images to train on", where=packs, mend="give its dataset train images")
+    learner = encoder.learner(spec.task.scale_factor)
+    job = Job(spec.name, learner, None, config, examples, None)
+    data = [pack.sha256 for pack in examples.packs]
+    trained = train_in_scratch(job, seed, layout, sha256_json([code_sha256, spec.resolved(), data]))
+    load_weights(learner, trained.weights)
+    write_curves(folder / "curves.csv", trained.curves)
+    return learner.learned

@@ -1,0 +1,142 @@
+"""Encoders and priors of params.yaml at one scale: what they are made from, and whether they are made at all.
+
+``scales`` of an entry says where it is made; ``encoder`` and ``of`` in a prior's config name what it is made from. The
+two states are read from the entries alone, so that a stage with nothing to do imports no network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from srledger.entries import SCALES, EncoderEntry, PriorEntry
+from srledger.errors import SrledgerError
+from srledger.plugins import plugin_class, plugin_config, plugin_names
+from srledger.settings import EncoderSpec, PriorSpec
+from srledger.training.config import TrainingConfig
+from srledger.weights import resolve
+from srledger.yamlmap import Layer, parse
+
+if TYPE_CHECKING:
+    from srledger.config import Params
+
+
+def is_made(entry: EncoderEntry | PriorEntry, scale: str) -> bool:
+    """Whether a scale makes an encoder or a prior."""
+    return entry.scales == "all" or scale in entry.scales
+
+
+def why_no_encoder(params: Params, name: str) -> str | None:
+    """Why an encoder is not made, or can't be had, at this scale; None when it is there. Loads no plug-in."""
+    entry = params.entries.encoders.get(name)
+    if entry is None or not is_made(entry, params.scale):
+        return f"scale {params.scale} has no encoder '{name}'"
+    if entry.weights != "published":
+        return None if params.tasks[entry.task].active else f"task {entry.task} is not part of scale {params.scale}"
+    if entry.encoder not in params.block.weights:
+        return f"weights '{entry.encoder}' are not among scales.{params.scale}.weights (make weights)"
+    found = resolve(entry.encoder)
+    return None if found.path else found.reason
+
+
+def why_no_prior(params: Params, name: str) -> str | None:
+    """Why a prior is not made at this scale; None when it is. Loads no plug-in."""
+    entry = params.entries.priors[name]
+    if not is_made(entry, params.scale):
+        return f"prior {name} is not made at scale {params.scale}"
+    for step in _chain(params, name):
+        encoder = params.entries.priors[step].config.get("encoder")
+        if encoder is not None and (why := why_no_encoder(params, str(encoder))):
+            return why
+    return None
+
+
+def tasks_of(params: Params, name: str) -> tuple[str, ...]:
+    """The tasks that a prior is for. Loads no plug-in."""
+    tasks = params.entries.priors[name].tasks
+    return tuple(params.tasks) if tasks == "all" else tasks
+
+
+def encoder_spec(params: Params, name: str) -> EncoderSpec:
+    """Resolve an entry of ``encoders``. Raises SrledgerError for what can't be."""
+    entry, keys = params.entries.encoders[name], ("encoders", name)
+    params._must_be("encoder", entry.encoder, plugin_names("encoders"), *keys, "encoder")
+    params._must_be("task", entry.task, params.tasks, *keys, "task")
+    plugin = plugin_class("encoders", entry.encoder)
+    possible = ["trained", "random"] if plugin.learns else []
+    possible += ["published"] if plugin.weights else []
+    if entry.weights not in possible:
+        raise SrledgerError(
+            f"the encoder '{entry.encoder}' can't be {entry.weights}", where=params.file.place((*keys, "weights")),
+            found=entry.weights, expected=" or ".join(possible),
+        )  # fmt: skip
+    at = (*keys, "at", params.scale)
+    config = params._layered(plugin_config("encoders", entry.encoder), (*keys, "config"), (*at, "config"))
+    # One network that others use, and that is its own average already (the teacher of its self-distillation).
+    own = Layer((*keys, "training"), {"seeds": [0], "ema_decay": 0.0})
+    layers = [*params._layers(("training",), ("scales", params.scale, "training")), own]
+    training = parse(
+        params.file, TrainingConfig, [*layers, *params._layers((*keys, "training"), (*at, "training"))]
+    )  # fmt: skip
+    if len(training.seeds) != 1:
+        raise SrledgerError(
+            "an encoder has one seed", where=params.file.place((*keys, "training")), found=list(training.seeds),
+            mend="give each seed an entry of its own",
+        )  # fmt: skip
+    return EncoderSpec(name, entry.encoder, entry.weights, config, training, params.tasks[entry.task])
+
+
+def prior_spec(params: Params, name: str) -> PriorSpec:
+    """Resolve an entry of ``priors``. Raises SrledgerError for what can't be."""
+    entry, keys = params.entries.priors[name], ("priors", name)
+    plugin = entry.prior or name
+    params._must_be("prior", plugin, plugin_names("priors"), *keys)
+    tasks = tasks_of(params, name)
+    for task in tasks:
+        params._must_be("task", task, params.tasks, *keys, "tasks")
+    _chain(params, name)  # refuses a cycle before it is walked
+    config = params._layered(plugin_config("priors", plugin), (*keys, "config"))
+    encoder = of = None
+    if (named := getattr(config, "encoder", None)) is not None:
+        params._must_be("encoder", named, params.encoders, *keys, "config", "encoder")
+        encoder = params.encoders[named]
+        if plugin_class("priors", plugin).needs_attention and not plugin_class("encoders", encoder.plugin).attends:
+            raise SrledgerError(
+                f"the encoder '{named}' has no attention", where=params.file.place((*keys, "config", "encoder")),
+                found=encoder.plugin, expected="a transformer", mend="take a prior for convolutional networks",
+            )  # fmt: skip
+    if (named := getattr(config, "of", None)) is not None:
+        of = params.priors[named]
+    return PriorSpec(name, plugin, config, tasks, encoder, of)
+
+
+def check_scales(params: Params) -> None:
+    """Raise SrledgerError for a scale that does not exist, and for a listed row whose prior its scale does not make."""
+    for kind, group in (("encoders", params.entries.encoders), ("priors", params.entries.priors)):
+        for name, entry in group.items():
+            for scale in (*(() if entry.scales == "all" else entry.scales), *getattr(entry, "at", ())):
+                params._must_be("scale", scale, list(SCALES), kind, name, "scales")
+    entries = params.entries
+    for scale, block in entries.scales.items():
+        for row in block.rows if block.rows != "all" else ():
+            named = entries.variants.get(row) or entries.students.get(row) or entries.transfers[row]
+            prior = entries.priors.get(named.prior)
+            if prior is not None and not is_made(prior, scale):
+                raise SrledgerError(
+                    f"row '{row}' runs at scale {scale}, its prior '{named.prior}' is not made there",
+                    where=params.file.place(("scales", scale, "rows")), found=row,
+                    mend=f"add {scale} to priors.{named.prior}.scales, or leave the row out",
+                )  # fmt: skip
+
+
+def _chain(params: Params, name: str) -> list[str]:
+    """A prior and those that it is made of, in turn. Raises SrledgerError for an unknown name and for a cycle."""
+    chain = [name]
+    while (of := params.entries.priors[chain[-1]].config.get("of")) is not None:
+        place = ("priors", chain[-1], "config", "of")
+        params._must_be("prior", of, params.entries.priors, *place)
+        if of in chain:
+            raise SrledgerError(
+                "priors are made of each other", where=params.file.place(place), found=" -> ".join([*chain, of])
+            )
+        chain.append(of)
+    return chain
