@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from srledger.io import read_json
+from srledger.layout import INACTIVE, Layout, is_inactive
 from srledger.metrics import Metric, MetricName, MetricUnavailable, SetValue
 from srledger.plugins import plugin_class
 from srledger.weights import resolve
@@ -45,9 +47,9 @@ class Measured:
 class Panel:
     """The metrics of an evaluation. ``unavailable`` gathers the reasons of those that drop out."""
 
-    def __init__(self, names: Iterable[str], allowed_weights: Iterable[str], scale: str) -> None:
+    def __init__(self, names: Iterable[str], allowed_weights: Iterable[str], layout: Layout) -> None:
         self.names = list(names)
-        self.scale = scale
+        self.layout = layout
         self.allowed = set(allowed_weights)
         self.unavailable: dict[str, str] = {}
         self.metrics: dict[str, tuple[MetricName, Metric]] = {}
@@ -88,11 +90,21 @@ class Panel:
     def _build(self, name: str) -> tuple[MetricName, Metric]:
         parsed = MetricName.parse(name)
         files: dict[str, Path] = {}
-        for weights in plugin_class("metrics", parsed.plugin).weights:
+        metric = plugin_class("metrics", parsed.plugin)
+        for weights in metric.weights:
             if weights not in self.allowed:
-                raise MetricUnavailable(f"weights '{weights}' are not among scales.{self.scale}.weights (make weights)")
+                scale = self.layout.scale
+                raise MetricUnavailable(f"weights '{weights}' are not among scales.{scale}.weights (make weights)")
             files[weights] = self._file(weights)
+        if metric.pipeline_encoder is not None:
+            files[metric.pipeline_encoder] = self._encoder(metric.pipeline_encoder)
         return parsed, parsed.build(files)
+
+    def _encoder(self, name: str) -> Path:
+        folder = self.layout.encoder(name)
+        if is_inactive(folder):
+            raise MetricUnavailable(read_json(folder / INACTIVE)["why"])
+        return folder
 
     def _file(self, weights: str) -> Path:
         found = resolve(weights)

@@ -27,14 +27,21 @@ def to_8_bits(images: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def restore_batch(
-    method: Method, examples: Examples, positions: list[int], row: str, seed: int, config: EvaluationConfig
+    method: Method,
+    examples: Examples,
+    positions: list[int],
+    row: str,
+    seed: int,
+    config: EvaluationConfig,
+    sample: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(sr, hr) of the images at ``positions``: uint8 ``B x 3 x H x W`` on the CPU.
 
-    The noise of an image is seeded by (row, its id, seed) and nothing else.
+    The noise of an image is seeded by (row, its id, seed) and nothing else; ``sample`` 1, 2, ... draw it anew.
     """
     hr, lr, prior = zip(*(examples[k] for k in positions), strict=True)
-    seeds = [seed_for("evaluation", row, examples.ids[k], seed) for k in positions]
+    drawn = ("sample", sample) if sample else ()
+    seeds = [seed_for("evaluation", row, examples.ids[k], seed, *drawn) for k in positions]
     with torch.autocast(config.device, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
         sr = method.restore(to_tensor(lr).to(config.device), to_tensor(prior).to(config.device), seeds)
     return to_8_bits(sr).cpu(), to_8_bits(to_tensor(hr))

@@ -43,7 +43,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         )
     ids = test.ids[: settings.max_images]
     names = params.metrics_of(task)
-    panel = Panel(names, params.block.weights, params.scale)
+    panel = Panel(names, params.block.weights, layout)
     measured = {}
     started_s = time.monotonic()
     with (

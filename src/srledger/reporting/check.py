@@ -7,10 +7,10 @@ from pathlib import Path
 
 from srledger.reporting.cells import HEADER
 from srledger.reporting.explain import read_cells
+from srledger.reporting.html import PAGES
 from srledger.reporting.pictures import read_rgb
 
 KEY = HEADER[:4]
-PAGES = ("index.html", "data.html", "gates.html")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from srledger.packs import Pack
 from srledger.reporting.absent import failed_record, unavailable_record
 from srledger.reporting.data_page import EXPLORATION, PICTURES
 from srledger.reporting.gates_page import GATES
+from srledger.reporting.probes_page import collect_probes
 
 
 def drop_removed(params: Params, layout: Layout) -> list[str]:
@@ -78,6 +79,7 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
     write_json(folder / "results.json", summary)
     write_table(folder / "curves.parquet", _curves(layout, (name for name, row in params.rows.items() if row.active)))
     collect_gates(layout, folder)
+    collect_probes(layout, folder)
     collect_exploration(layout.explored(), folder, private=private)
     for name, task in tasks.items():
         if task["dataset"]["redistributable"] or private:

@@ -16,6 +16,7 @@ from srledger.reporting.gates_page import render_gates_page
 from srledger.reporting.html import render_html
 from srledger.reporting.layout import Table, lay_out
 from srledger.reporting.pictures import draw_grid, find_pictures
+from srledger.reporting.probes_page import probe_files, render_probes_page, show_probes
 from srledger.reporting.published import read_published
 from srledger.reporting.rows import Rows, read_rows
 from srledger.reporting.tables import table_files
@@ -25,7 +26,7 @@ from srledger.reporting.views import build_view
 def render_report(
     rows_dir: Path, out_dir: Path, config: ReportConfig, published_dir: Path, row_order: list[str]
 ) -> None:
-    """Write the three pages, ``cells.csv``, ``tables/`` and ``figures/`` below ``out_dir``; remove stale files.
+    """Write the pages, ``cells.csv``, ``tables/`` and ``figures/`` below ``out_dir``; remove stale files.
 
     Args:
         rows_dir: the committed rows. published_dir: csv files of papers' numbers (may be absent).
@@ -36,7 +37,8 @@ def render_report(
     """
     rows = read_rows(rows_dir, row_order)
     tables = lay_out(rows, config)
-    cells = build_cells(rows, tables, read_published(published_dir), config)
+    published = read_published(published_dir)
+    cells = build_cells(rows, tables, published, config)
     comparisons = {table.name: compare_table(rows, table, config) for table in tables}
     views = [
         build_view(table, cells, comparisons[table.name], config, _trained_elsewhere(rows, table)) for table in tables
@@ -47,16 +49,19 @@ def render_report(
         for task in dict.fromkeys(table.task for table in tables)
         for picture in find_pictures(rows_dir / "pictures", task, rows.rows_of(task), config.figure_images)
     ]
+    probes = show_probes(rows_dir, rows, config, published)
 
     texts = {f"tables/{name}": text for view in views for name, text in table_files(view, config.alpha).items()}
     files = {name: text.encode("utf-8") for name, text in texts.items()}
     files |= {f"figures/{name}.svg": svg.encode("utf-8") for name, svg in figures.items()}
     files |= {f"figures/pictures_{picture.task}_{picture.image_id}.png": draw_grid(picture) for picture in pictures}
+    files |= probe_files(probes)
     _remove_stale(out_dir, set(files))
     for name, data in sorted(files.items()):
         write_if_new(out_dir / name, data)
     write_text(out_dir / "cells.csv", cells_csv(cells))
     write_text(out_dir / "index.html", render_html(rows, views, cells, figures, pictures, config))
+    write_text(out_dir / "probes.html", render_probes_page(probes, rows.scale, config))
     write_text(out_dir / "data.html", render_data_page(rows_dir, config))
     write_text(out_dir / "gates.html", render_gates_page(rows_dir))
 

@@ -9,10 +9,12 @@ from typing import Any
 from srledger.config import Evaluation, Params
 from srledger.datasets import settings_sha256
 from srledger.errors import SrledgerError
-from srledger.io import read_json
+from srledger.io import read_json, sha256_json
 from srledger.layout import Layout
 from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
 from srledger.reporting.check import compare_report
+from srledger.reporting.probes_page import recorded_probes
+from srledger.reporting.rows import HASHES
 from srledger.reporting.stage import render
 
 CODE_MUST_MATCH = ("smoke", "quick")  # the longer scales take hours: there, moved code is a warning
@@ -36,6 +38,7 @@ def check_report(params: Params, layout: Layout) -> str:
         for name, about in results["datasets"].items()
         if name in params.datasets and about.get("settings_sha256") != settings_sha256(params.datasets[name])
     ]
+    stale += stale_probes(params, recorded_probes(layout.report() / "rows"), recorded)
     problems = differences + stale
     if problems:
         listed = "\n    ".join(problems[:SHOWN] + (["..."] if len(problems) > SHOWN else []))
@@ -70,6 +73,23 @@ def staleness(params: Params, layout: Layout, recorded: list[dict[str, Any]]) ->
         elif moved:
             stale.append(f"{row} on {task}: stale, moved: {', '.join(moved)}")
     return sorted(stale), warnings
+
+
+def stale_probes(params: Params, probes: list[dict[str, Any]], recorded: list[dict[str, Any]]) -> list[str]:
+    """What of the probes of a report no longer belongs to params.yaml, or to the rows that the report itself holds."""
+    results = {(record["row"], record["task"]): sha256_json([record[key] for key in HASHES]) for record in recorded}
+    found = []
+    for probe in probes:
+        name = probe["name"]
+        if name not in params.probes:
+            found.append(f"probe {name}: in the report, not in params.yaml")
+            continue
+        wanted = params.probes[name].resolved()
+        moved = [key for key in wanted if wanted[key] != probe[key]]
+        moved += [f"row {row}" for row in probe["rows"] if results.get((row, probe["task"])) != probe["inputs"][row]]
+        if moved:
+            found.append(f"probe {name}: stale, moved: {', '.join(moved)}")
+    return found
 
 
 def _moved(params: Params, layout: Layout, evaluation: Evaluation, record: dict[str, Any]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Probing: what the probes of a report look at, and the stage that asks all of them."""

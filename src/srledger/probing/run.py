@@ -1,0 +1,133 @@
+"""The probes stage: every probe of a report in one process, so that torch starts once and a row is restored once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from srledger.ablations import failure_of
+from srledger.config import Params
+from srledger.errors import SrledgerError
+from srledger.io import read_json, sha256_file, sha256_files, sha256_json, write_json, write_table
+from srledger.layout import Layout, fresh_folder, is_inactive
+from srledger.plugins import PACKAGE, plugin_class
+from srledger.probes import INDEX, MapsConfig, Measured, Probe, ProbeUnavailable, RowsConfig
+from srledger.probing.source import Images, RestoredKey, Source
+from srledger.probing.spec import rows_of, task_of
+from srledger.progress import Progress
+from srledger.reporting.rows import HASHES
+from srledger.settings import ProbeSpec
+
+TABLE = "table.parquet"
+FACTS = "facts.json"
+
+
+def run_probes(params: Params, layout: Layout, folder: Path) -> list[dict[str, Any]]:
+    """Ask every probe of a report that has something to look at; writes ``index.json`` and a table each.
+
+    A probe is asked again only when its code, its settings or what it looks at has changed. One that can't be had
+    leaves ``unavailable: <why>`` in its record.
+
+    Raises:
+        SrledgerError: a row has no results, and nobody said why.
+    """
+    records = [record for spec in params.probes.values() if (record := _prepare(params, layout, spec))]
+    restored: dict[str, dict[RestoredKey, Images]] = {}  # task -> what its probes share
+    with Progress(f"probes {layout.name}", len(records)) as progress:
+        for k, record in enumerate(records):
+            spec, task = params.probes[record["name"]], record["task"]
+
+            def say(words: str, name: str = spec.name, done: int = k) -> None:
+                progress.advance(done, f"{name}: {words}")
+
+            source = Source(params, layout, task, record["evaluations"], say, restored.setdefault(task, {}))
+            _ask(spec, source, record, layout, folder)
+            progress.advance(k + 1)
+    write_json(folder / INDEX, records)
+    return records
+
+
+def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] | None:
+    """What is known of a probe before it is asked; None where this scale has nothing for it."""
+    record: dict[str, Any] = {
+        "name": spec.name,
+        **spec.resolved(),
+        "rows": [],
+        "evaluations": {},
+        "seeds": {},
+        "inputs": {},
+        "missing": {},
+        "status": "ok",
+        "facts": {},
+        "code_sha256": probe_code_sha256(spec.plugin),
+        "table_sha256": "",
+    }
+    config = spec.config
+    if isinstance(config, MapsConfig):
+        if not params.tasks[config.task].active:
+            return None
+        record["task"] = config.task
+        packs = {f"{prior}/{config.task}": layout.prior(prior) / config.task / "test" for prior in config.priors}
+        packs["hr"] = layout.packs(config.task) / "test_hr"
+        record["inputs"] = {name: read_json(stem.with_suffix(".json"))["sha256"] for name, stem in packs.items()}
+    if isinstance(config, RowsConfig):
+        for name in rows_of(params, config.rows):
+            why = params.why_unavailable(name)
+            if why is None and not params.is_active(name):
+                continue
+            record["task"] = task_of(params, name)
+            failed = failure_of(layout, name)
+            if why or failed:
+                record["missing"][name] = f"unavailable: {why}" if why else f"failed: {failed}"
+                continue
+            result = _result(layout, name)
+            row = result["row"]
+            record["rows"].append(row)
+            record["evaluations"][row] = name
+            record["inputs"][row] = sha256_json([result[key] for key in HASHES])
+            record["seeds"][row] = result["seeds"][: config.seeds]
+        prior = getattr(config, "prior", None)
+        if prior and "task" in record:
+            maps = layout.prior(prior) / record["task"] / "test.json"
+            record["inputs"][f"{prior}/{record['task']}"] = read_json(maps)["sha256"]
+    return record if record.get("task") else None
+
+
+def _result(layout: Layout, name: str) -> dict[str, Any]:
+    folder = layout.result(name)
+    if not (folder / "result.json").exists() or is_inactive(folder):
+        raise SrledgerError("a row has no results", where=folder, expected="result.json", mend="dvc repro")
+    return read_json(folder / "result.json")
+
+
+def probe_code_sha256(plugin: str) -> str:
+    """Hash of the code that a probe's numbers and figures come from: its own file, and what all probes share."""
+    own = PACKAGE / "probes" / f"{plugin}.py"
+    shared = [*(PACKAGE / "probes").glob("_*.py"), *(PACKAGE / "probing").glob("*.py")]
+    return sha256_files(PACKAGE, [own, *shared])
+
+
+def _ask(spec: ProbeSpec, source: Source, record: dict[str, Any], layout: Layout, folder: Path) -> None:
+    if not record["rows"] and isinstance(spec.config, RowsConfig):
+        record["status"] = "unavailable: none of its rows has results"
+        return
+    fingerprint = sha256_json([spec.resolved(), record["code_sha256"], record["inputs"], source.params.block.weights])
+    kept = layout.probe_kept(fingerprint)
+    if not (kept / FACTS).exists():
+        probe: Probe = plugin_class("probes", spec.plugin)(spec.config)
+        try:
+            found = probe.measure(source)
+        except ProbeUnavailable as why:
+            record["status"] = f"unavailable: {why}"
+            return
+        _keep(found, kept)
+    record["facts"] = read_json(kept / FACTS)
+    shutil.copyfile(kept / TABLE, folder / f"{spec.name}.parquet")
+    record["table_sha256"] = sha256_file(folder / f"{spec.name}.parquet")
+
+
+def _keep(found: Measured, kept: Path) -> None:
+    with fresh_folder(kept) as part:
+        write_table(part / TABLE, found.table)
+        write_json(part / FACTS, dict(found.facts))

@@ -1,0 +1,164 @@
+"""What a probe may look at: test images, prior maps, per-image rows, and every row's restored images.
+
+Restored images are taken from what the evaluation saved, where it saved enough of them, and are made again from the
+weights otherwise: by the evaluation's own function in the evaluation's own batches, and so to the same bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from srledger.config import Params
+from srledger.io import read_json
+from srledger.layout import Layout
+from srledger.packs import Pack
+
+if TYPE_CHECKING:
+    from srledger.evaluation.measure import Panel
+    from srledger.training.batches import Examples
+
+Images = list[np.ndarray]  # uint8 H x W x 3 each
+RestoredKey = tuple[str, int, int]  # row, training seed, sample
+
+
+class Source:
+    """Everything of one task that a probe of a report looks at.
+
+    Args:
+        evaluations: row -> the evaluation of it on ``task`` that has results (its own, or a transfer), in the order
+            in which a reader wants them.
+        say: called with a few words before something that takes long.
+        restored: images that were restored for other probes of this task; taken from, and added to.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        layout: Layout,
+        task: str,
+        evaluations: Mapping[str, str],
+        say: Callable[[str], None],
+        restored: dict[RestoredKey, Images] | None = None,
+    ) -> None:
+        self.params, self.layout, self.task = params, layout, task
+        self.rows = tuple(evaluations)
+        self.say = say
+        self._evaluations = dict(evaluations)
+        self._restored: dict[RestoredKey, Images] = {} if restored is None else restored
+
+    def ids(self, count: int) -> list[str]:
+        """Ids of the first ``count`` test images that the rows were measured on."""
+        measured = min([count, *(self.result(row)["n_test"] for row in self.rows)])
+        return self._pack("hr").ids[:measured]
+
+    def hr(self, count: int) -> Images:
+        """HR images, uint8 ``H x W x 3``."""
+        return [np.asarray(self._pack("hr").by_id(image_id)) for image_id in self.ids(count)]
+
+    def lr(self, count: int) -> Images:
+        """LR images, uint8 ``h x w x 3``."""
+        return [np.asarray(self._pack("lr").by_id(image_id)) for image_id in self.ids(count)]
+
+    def maps(self, prior: str, count: int) -> list[np.ndarray]:
+        """float64 ``H x W`` maps in [0, 1] of the first ``count`` test images; constant ones are spread."""
+        maps = Pack(self.layout.prior(prior) / self.task / "test")
+        hr = self._pack("hr")
+        sizes = dict(zip(hr.ids, hr.shapes, strict=True))
+        return [
+            np.broadcast_to(maps.by_id(image_id)[..., 0].astype(np.float64), sizes[image_id][:2])
+            for image_id in self.ids(count)
+        ]
+
+    def result(self, row: str) -> dict[str, Any]:
+        """The record of a row's evaluation."""
+        return read_json(self._folder(row) / "result.json")
+
+    def seeds(self, row: str, count: int = 1) -> list[int]:
+        """The first ``count`` training seeds of a row (all, where it has fewer)."""
+        return list(self.result(row)["seeds"])[:count]
+
+    def row_of(self, name: str) -> str | None:
+        """The row behind a name that may be a transfer's; None where it has no results."""
+        return next((row for row, evaluation in self._evaluations.items() if name in (row, evaluation)), None)
+
+    def trained(self, seeds: int) -> Iterator[tuple[str, int]]:
+        """(row, training seed): every row, with its first ``seeds`` seeds."""
+        return ((row, seed) for row in self.rows for seed in self.seeds(row, seeds))
+
+    def values(self, row: str) -> pa.Table:
+        """Per-image metrics of a row: ``image_id``, ``seed`` and a column per metric."""
+        import pyarrow.parquet as parquet
+
+        return parquet.read_table(self._folder(row) / "rows.parquet")
+
+    def panel(self, metrics: Sequence[str]) -> Panel:
+        """The metrics of a list that can be had; the reasons of the others are in ``Panel.unavailable``."""
+        from srledger.evaluation.measure import Panel
+
+        return Panel(metrics, self.params.block.weights, self.layout)
+
+    def restored(self, row: str, seed: int, count: int, sample: int = 0) -> Images:
+        """Restored images of the first ``count`` test images, uint8 ``H x W x 3``, by one training seed.
+
+        ``sample`` 0 is the image that the tables were measured on; 1, 2, ... draw the noise of the method anew.
+        """
+        key = (row, seed, sample)
+        ids = self.ids(count)
+        if len(self._restored.get(key, ())) < len(ids):
+            saved = self._saved(row, ids) if sample == 0 and seed == self.seeds(row)[0] else None
+            self._restored[key] = saved or self._restore(row, seed, len(ids), sample)
+        return self._restored[key][: len(ids)]
+
+    def _folder(self, row: str) -> Path:
+        return self.layout.result(self._evaluations[row])
+
+    def _pack(self, kind: str) -> Pack:
+        return Pack(self.layout.packs(self.task) / f"test_{kind}")
+
+    def _saved(self, row: str, ids: Sequence[str]) -> Images | None:
+        pack = Pack(self._folder(row) / "sr")
+        return [np.array(pack.by_id(image_id)) for image_id in ids] if set(ids) <= set(pack.ids) else None
+
+    def _restore(self, row: str, seed: int, count: int, sample: int) -> Images:
+        from srledger.evaluation.restore import batches_of_one_size, restore_batch
+        from srledger.training.determinism import prepare_torch
+        from srledger.training.run import load_trained
+
+        settings = self.params.evaluation
+        self.say(f"{row}, seed {seed}" + (f", sample {sample}" if sample else ""))
+        prepare_torch(settings.threads, settings.device)
+        evaluation = self.params.evaluations[self._evaluations[row]]
+        run: Path = self.layout.run(evaluation.row.name)
+        method = load_trained(run, seed, evaluation.task.scale_factor).to(settings.device)
+        test = self._examples(self.layout.prior(evaluation.prior.name) / self.task)
+        images: Images = []
+        # Whole batches, as the evaluation made them: the last bits of an image may hang on the size of its batch.
+        batches = batches_of_one_size(test, self.result(row)["n_test"], settings.batch_size)
+        for positions in itertools.takewhile(lambda batch: batch[0] < count, batches):
+            sr, _ = restore_batch(method, test, positions, evaluation.row.name, seed, settings, sample)
+            images += [image.permute(1, 2, 0).numpy() for image in sr]
+        return images
+
+    def _examples(self, prior_folder: Path) -> Examples:
+        from srledger.training.batches import Examples
+
+        return Examples(self.layout.packs(self.task), prior_folder, "test")
+
+
+def measure_images(panel: Panel, ours: Images, theirs: Images) -> Mapping[str, list[float]]:
+    """Per-image values of every metric of ``panel`` that is a number per image; images may differ in size."""
+    import torch
+
+    def tensor(image: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+
+    measured = panel.start_seed()
+    for sr, hr in zip(ours, theirs, strict=True):
+        panel.take(tensor(sr), tensor(hr), measured)
+    return measured.images

@@ -1,0 +1,72 @@
+"""A probe's entry of params.yaml, checked against the rows and priors that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from srledger.ablations import Grid
+from srledger.config import Params
+from srledger.errors import SrledgerError
+from srledger.plugins import plugin_config, plugin_names
+from srledger.probes import MapsConfig, RowsConfig
+from srledger.settings import ProbeSpec
+
+
+def probe_spec(params: Params, name: str) -> ProbeSpec:
+    """The probe ``name`` at the scale of ``params``.
+
+    Raises:
+        SrledgerError: a setting, row, prior or task that there is not; rows of two tasks; no row at all.
+    """
+    entry = params.entries.probes[name]
+    plugin, here = entry.probe or name, ("probes", name)
+    params._must_be("probe", plugin, plugin_names("probes"), *here)
+    config = params._layered(
+        plugin_config("probes", plugin), (*here, "config"), (*here, "at", params.scale, "config")
+    )  # fmt: skip
+    for key in ("metrics", "distances"):
+        for metric in getattr(config, key, ()):
+            params._check_metric(metric, (*here, "config", key))
+    if isinstance(config, MapsConfig):
+        params._must_be("task", config.task, params.tasks, *here, "config", "task")
+        for prior in config.priors:
+            params._check_prior(prior, config.task, *here, "config")
+    if isinstance(config, RowsConfig):
+        grid = grid_of(params)
+        known = [*grid.rows, *grid.tables] if grid else list(params.evaluations)
+        for k, row in enumerate(config.rows):
+            params._must_be("row", row, known, *here, "config", "rows", k)
+        tasks = {row: task_of(params, row) for row in rows_of(params, config.rows)}
+        if len(set(tasks.values())) > 1:
+            raise SrledgerError(
+                "the rows of a probe belong to one task", where=params.file.place((*here, "config", "rows")),
+                found=", ".join(f"{row}: {task}" for row, task in tasks.items()), expected="one task",
+                mend="a probe of its own for each task (give both the same `probe`)",
+            )  # fmt: skip
+        looked_at = getattr(config, "prior", None)
+        for task in sorted(set(tasks.values())) if looked_at else ():
+            params._check_prior(str(looked_at), task, *here, "config")
+    return ProbeSpec(name, entry.title, plugin, config)
+
+
+def grid_of(params: Params) -> Grid | None:
+    """The ablation grid, when these are its parameters."""
+    return getattr(params, "grid", None)
+
+
+def rows_of(params: Params, names: Sequence[str]) -> tuple[str, ...]:
+    """``names`` with the rows of an ablation table in place of the table's name."""
+    grid = grid_of(params)
+    tables: Mapping[str, Sequence[str]] = grid.tables if grid else {}
+    return tuple(dict.fromkeys(row for name in names for row in tables.get(name, (name,))))
+
+
+def task_of(params: Params, row: str) -> str:
+    """The task that a row or transfer is measured on; no network is imported for the answer."""
+    entries, grid = params.entries, grid_of(params)
+    if grid is not None:
+        return entries.variants[grid.rows[row].base].task
+    for group in (entries.variants, entries.students, entries.transfers):
+        if row in group:
+            return group[row].task
+    raise KeyError(row)
