@@ -8,7 +8,8 @@ STAMP := $(VENV)/.installed
 CACHE := $(or $(SRLEDGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srledger)
 ACTIVATE := . $(BIN)/activate &&
 
-.PHONY: help env repro ablations test check bench bench-sweep test-deps weights celeba smoke lock clean services services-down
+.PHONY: help env repro ablations test test-machines machines-deps check bench bench-sweep test-deps weights celeba smoke lock clean
+.PHONY: services services-down
 
 help:  ## what can be made
 	@grep -hE '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -36,7 +37,10 @@ ablations: env  ## the ablation grid and its report, one stage after another (dv
 	$(ACTIVATE) srledger config && dvc repro ablations/dvc.yaml
 
 test: env  ## the test suite: no network, no mirror needed
-	$(ACTIVATE) python -m pytest -n 2 --dist loadfile tests
+	$(ACTIVATE) python -m pytest -n 2 --dist loadfile -m 'not slow' tests
+
+test-machines: env  ## docs/several-machines.md typed: sshd, PostgreSQL, two workers; needs `make machines-deps`
+	$(ACTIVATE) python -m pytest -m slow tests/flows/test_several_machines.py
 
 check: env  ## lint, types, and every committed report rendered again and compared
 	$(ACTIVATE) ruff check .
@@ -46,13 +50,16 @@ check: env  ## lint, types, and every committed report rendered again and compar
 	$(ACTIVATE) for report in reports/*/; do srledger report --scale "$$(basename "$$report")" --check || exit 1; done
 
 bench: env  ## speeds of this machine
-	$(ACTIVATE) python benchmarks/run.py && python benchmarks/intake.py
+	$(ACTIVATE) python benchmarks/run.py && python benchmarks/sampling.py && python benchmarks/tracking.py && python benchmarks/intake.py
 
 bench-sweep: env  ## a sweep with one CPU lease and with two, ten minutes
 	$(ACTIVATE) python benchmarks/sweep.py
 
 test-deps:  ## Debian packages that some tests need (Chromium)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+machines-deps:  ## Debian packages that `make test-machines` needs
+	ls /usr/sbin/sshd /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-client openssh-server postgresql; }
 
 weights: env  ## published weights that can be downloaded; the list says what is at hand
 	$(ACTIVATE) srledger weights --fetch

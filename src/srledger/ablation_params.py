@@ -22,6 +22,8 @@ class AblationParams(Params):
     ``at.<scale>.training``, then what the row changes.
     """
 
+    which = "ablations"
+
     def __init__(self, file: YamlFile, scale: str) -> None:
         super().__init__(file, scale)
         self.ablations = self
@@ -39,8 +41,9 @@ class AblationParams(Params):
         if name not in self.grid.rows:
             raise unknown_name("ablation row", name, self.grid.rows, where=self.file.path.name)
         rows = self.block.ablations.rows
-        task = self.entries.variants[self.grid.rows[name].base].task
-        return self._state_on(task, rows == "all" or name in rows)
+        base = self.entries.variants[self.grid.rows[name].base]
+        prior = str(self.grid.rows[name].settings.get("prior", base.prior))
+        return self._state_on(base.task, prior, rows == "all" or name in rows)
 
     def active_rows(self) -> tuple[str, ...]:
         """The rows that run at this scale, in grid order; no plug-in is loaded for the answer."""

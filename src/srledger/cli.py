@@ -191,14 +191,19 @@ def datasets() -> None:
 
 
 @app.command("mlflow-sync")
-def mlflow_sync(scale: Scale = None) -> None:
-    """Bring MLflow up to date with what lies on disk."""
+def mlflow_sync(
+    scale: Scale = None,
+    follow: Annotated[bool, typer.Option("--follow", help="then show trainings while they run, until Ctrl-C")] = False,
+) -> None:
+    """Bring MLflow up to date with what lies on disk, and end its runs whose process is gone."""
     from srledger.config import Params
-    from srledger.layout import Layout
-    from srledger.tracking.mirror import sync
+    from srledger.tracking.follow import follow as follow_trainings
+    from srledger.tracking.mirror import sync_all
 
     params = Params.load(scale=scale)
-    typer.echo(f"{sync(params, Layout(params.scale))} runs new in MLflow")
+    typer.echo(f"{sync_all(params, Path())} runs new in MLflow")
+    if follow:
+        follow_trainings(Path(), params.scale, typer.echo)
 
 
 @app.command()
@@ -239,6 +244,21 @@ def _enter_flows() -> None:
     sys.path.insert(0, str(here))
 
 
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="mend what can be; nothing that a living process holds")] = False,
+    suggest: Annotated[bool, typer.Option("--suggest", help="measure faster precision and threads instead")] = False,
+) -> None:
+    """Find what kills and full disks left behind. Status 0: well, or made so; 1: something is left."""
+    if suggest:
+        from srledger.doctor.suggest import suggest as measure
+
+        return measure(Path(), typer.echo)
+    from srledger.doctor import examine
+
+    raise typer.Exit(1 if examine(Path(), typer.echo, fix=fix) else 0)
+
+
 services = typer.Typer(no_args_is_help=True, help="Prefect's server, MLflow's page and two workers on this machine.")
 app.add_typer(services, name="services")
 
@@ -247,14 +267,15 @@ app.add_typer(services, name="services")
 def services_up(
     prefect_port: Annotated[int | None, typer.Option(help="of Prefect's server, default 4200")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="of MLflow's page, default 5000")] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="whose worker to start; default: cpu and gpu")] = None,
 ) -> None:
     """Start what does not run, wait until it is healthy, print the two addresses."""
     from srledger.config import Params
-    from srledger.services import PREFECT_URL, Services
+    from srledger.services import POOLS, PREFECT_URL, Services
     from srledger.yamlmap import YamlFile
 
     found = Services(Path(), prefect_port, mlflow_port)
-    found.up(Params(YamlFile.read(Path("params.yaml"))).orchestration, typer.echo)
+    found.up(Params(YamlFile.read(Path("params.yaml"))).orchestration, typer.echo, pool or POOLS)
     typer.echo(f"Prefect: {found.prefect_url}\nMLflow:  {found.mlflow_url}")
     if found.prefect_url != PREFECT_URL:
         typer.echo(f"every `prefect` command must know the port: export PREFECT_API_URL={found.prefect_url}/api")

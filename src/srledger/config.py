@@ -1,7 +1,8 @@
 """params.yaml as frozen, typed models: everything wrong with it is said before any work begins.
 
 Settings are laid over each other, the later winning key by key: ``training`` < ``scales.<scale>.training`` <
-``variants.<row>.training`` < ``variants.<row>.at.<scale>.training``; a method's ``config`` likewise.
+``variants.<row>.training`` < ``variants.<row>.at.<scale>.training``; a method's ``config`` likewise. What priors and
+encoders are made from is resolved in ``prior_config``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from srledger.entries import SCALES, ParamsFile, StudentEntry, VariantEntry
 from srledger.errors import SrledgerError, nearest_name, unknown_name
@@ -18,8 +19,9 @@ from srledger.io import sha256_file, sha256_json, write_json
 from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
 from srledger.orchestration import OrchestrationConfig
 from srledger.plugins import PACKAGE, plugin_config, plugin_names
+from srledger.prior_config import check_scales, encoder_spec, is_made, prior_spec, tasks_of, why_no_prior
 from srledger.reporting.config import ReportConfig
-from srledger.settings import Dataset, Evaluation, Lazily, PriorSpec, Row, Task
+from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
 from srledger.training.config import TrainingConfig
 from srledger.weights import catalogue
 from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 class Params:
     """params.yaml, validated and resolved for one scale. Build it with ``Params.load``."""
+
+    which: ClassVar[Literal["main", "ablations"]] = "main"  # the report that these parameters make
 
     def __init__(self, file: YamlFile, scale: str | None = None) -> None:
         self.file = file
@@ -47,9 +51,11 @@ class Params:
         )
         self.datasets = Lazily(self.entries.datasets, self._dataset)
         self.tasks = Lazily(self.entries.tasks, self._task)
-        self.priors = Lazily(self.entries.priors, self._prior)
+        self.encoders: Lazily[EncoderSpec] = Lazily(self.entries.encoders, lambda name: encoder_spec(self, name))
+        self.priors: Lazily[PriorSpec] = Lazily(self.entries.priors, lambda name: prior_spec(self, name))
         self.rows = Lazily([*self.entries.variants, *self.entries.students], self._row)
         self.evaluations = Lazily([*self.rows, *self.entries.transfers], self._evaluation)
+        self.probes = Lazily([name for name, one in self.entries.probes.items() if one.of == self.which], self._probe)
 
     @classmethod
     def load(cls, root: Path | None = None, scale: str | None = None) -> Params:
@@ -62,11 +68,11 @@ class Params:
         params = cls(YamlFile.read(root / "params.yaml"), scale)
         mark = root / "scratch" / "params_checked" / f"{params._fingerprint()}.json"
         if not mark.exists():
-            for part in (params.datasets, params.tasks, params.priors, params.evaluations):
+            grid = params.ablations
+            parts = (params.datasets, params.tasks, params.encoders, params.priors, params.evaluations, params.probes)
+            for part in (*parts, grid.rows, grid.probes):
                 for name in part:
                     part[name]
-            for name in params.ablations.rows:
-                params.ablations.rows[name]
             write_json(mark, {"scale": params.scale})
         return params
 
@@ -116,16 +122,17 @@ class Params:
         entry = transfer or entries.variants.get(name) or entries.students.get(name)
         if entry is None:
             raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
-        return self._state_on(entry.task, self.block.rows == "all" or name in self.block.rows)
+        return self._state_on(entry.task, entry.prior, self.block.rows == "all" or name in self.block.rows)
 
-    def _state_on(self, task: str, wanted: bool) -> str:
+    def _state_on(self, task: str, prior: str, wanted: bool) -> str:
+        """A row is left out where its prior is not made; where the prior's weights can't be had, it says so."""
         data = self.block.datasets[self.entries.tasks[task].dataset]
-        if data is None or not wanted:
+        if data is None or not wanted or not is_made(self.entries.priors[prior], self.scale):
             return "left out"
-        return data.unavailable or "runs"
+        return data.unavailable or why_no_prior(self, prior) or "runs"
 
     def why_unavailable(self, name: str) -> str | None:
-        """Why the data of a row or transfer that this scale wants can't be had; None when it runs or is left out."""
+        """Why data or prior of a row or transfer that this scale wants can't be had; None otherwise."""
         state = self.holding(name)._state(name)
         return None if state in ("runs", "left out") else state
 
@@ -176,10 +183,16 @@ class Params:
                 self._must_be("task", name, entries.tasks, "scales", scale, "tasks", name)
             for name in block.rows if block.rows != "all" else ():
                 self._must_be("row", name, row_names, "scales", scale, "rows")
-        for kind, group in (("variants", entries.variants), ("students", entries.students)):
+        for kind, group in (
+            ("variants", entries.variants), ("students", entries.students), ("probes", entries.probes)
+        ):  # fmt: skip
             for name, entry in group.items():
                 for scale in entry.at:
                     self._must_be("scale", scale, list(SCALES), kind, name, "at", scale)
+        for name in entries.encoders:
+            if name in row_names or is_ablation(name):
+                raise SrledgerError("a row and an encoder share a name", where=self.file.place(("encoders", name)))
+        check_scales(self)
         for name in entries.metrics:
             self._check_metric(name, ("metrics",))
         known_weights = catalogue()
@@ -226,23 +239,12 @@ class Params:
         dataset = self.datasets[entry.dataset]
         return Task(name, dataset, entry.degradation, config, entry.scale_factor, size, entry.metrics)
 
-    def _prior(self, name: str) -> PriorSpec:
-        entry = self.entries.priors[name]
-        plugin = entry.prior or name
-        self._must_be("prior", plugin, plugin_names("priors"), "priors", name)
-        tasks = tuple(self.tasks) if entry.tasks == "all" else entry.tasks
-        for task in tasks:
-            self._must_be("task", task, self.tasks, "priors", name, "tasks")
-        return PriorSpec(
-            name, plugin, self._layered(plugin_config("priors", plugin), ("priors", name, "config")), tasks
-        )
-
     def _check_prior(self, prior: str, task: str, *keys: str | int) -> None:
         self._must_be("prior", prior, self.priors, *keys, "prior")
-        if task not in self.priors[prior].tasks:
+        if task not in tasks_of(self, prior):
             raise SrledgerError(
                 f"prior '{prior}' is not made for task '{task}'", where=self.file.place((*keys, "prior")), found=prior,
-                expected="one of " + ", ".join(name for name, spec in self.priors.items() if task in spec.tasks),
+                expected="one of " + ", ".join(name for name in self.priors if task in tasks_of(self, name)),
                 mend=f"add {task} to priors.{prior}.tasks",
             )  # fmt: skip
 
@@ -328,3 +330,8 @@ class Params:
                 found=f"x{task.scale_factor}", expected=f"x{row.task.scale_factor}, as {row.name} was trained",
             )  # fmt: skip
         return Evaluation(name, row, task, self.priors[entry.prior], self.is_active(name), self.why_unavailable(name))
+
+    def _probe(self, name: str) -> ProbeSpec:
+        from srledger.probing.spec import probe_spec
+
+        return probe_spec(self, name)

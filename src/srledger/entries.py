@@ -50,19 +50,36 @@ class TaskEntry(PluginConfig):
     metrics: tuple[str, ...] = Field(default=(), description="beside the metrics of every task")
 
 
+class Overrides(PluginConfig):
+    """What a row or an encoder changes at one scale."""
+
+    config: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class EncoderEntry(PluginConfig):
+    """An encoder's entry under ``encoders``."""
+
+    encoder: str = Field(description="the plug-in")
+    task: str = Field(description="whose training images it learns from")
+    weights: Literal["trained", "random", "published"] = Field(
+        default="trained", description="random: the control, as it was drawn; published: of the weights catalogue"
+    )
+    config: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where it is made")
+    at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
+
+
 class PriorEntry(PluginConfig):
     """A prior's entry under ``priors``."""
 
     prior: str | None = Field(default=None, description="the plug-in; null: the entry's own name")
     tasks: tuple[str, ...] | Literal["all"] = "all"
-    config: dict[str, Any] = Field(default_factory=dict)
-
-
-class Overrides(PluginConfig):
-    """What a row changes at one scale."""
-
-    config: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="`encoder` and `of` name an encoder and another prior that it is made from"
+    )
+    scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where its maps are made")
 
 
 class VariantEntry(PluginConfig):
@@ -124,6 +141,22 @@ class AblationEntry(PluginConfig):
     at: dict[str, AblationTraining] = Field(default_factory=dict, description="changes at a scale")
 
 
+class ProbeScale(PluginConfig):
+    """What a probe changes at one scale."""
+
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class ProbeEntry(PluginConfig):
+    """An analysis of restored images or prior maps, under ``probes``."""
+
+    title: str
+    probe: str | None = Field(default=None, description="the plug-in; null: the entry's own name")
+    of: Literal["main", "ablations"] = Field(default="main", description="the report that it stands in")
+    config: dict[str, Any] = Field(default_factory=dict)
+    at: dict[str, ProbeScale] = Field(default_factory=dict, description="changes at a scale")
+
+
 class AblationScale(PluginConfig):
     """The ablation grid at one scale: which rows run, and on what budget."""
 
@@ -151,11 +184,13 @@ class ParamsFile(PluginConfig):
     scale: Literal["smoke", "quick", "celeba_cpu", "celeba_gpu", "paper"]
     datasets: dict[str, DatasetEntry]
     tasks: dict[str, TaskEntry]
+    encoders: dict[str, EncoderEntry]
     priors: dict[str, PriorEntry]
     variants: dict[str, VariantEntry]
     students: dict[str, StudentEntry]
     transfers: dict[str, TransferEntry]
     ablations: dict[str, AblationEntry]
+    probes: dict[str, ProbeEntry]
     metrics: tuple[str, ...]
     training: dict[str, Any]
     evaluation: dict[str, Any]

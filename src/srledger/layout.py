@@ -50,6 +50,10 @@ class Layout:
         """HR and LR packs of a task."""
         return self.root / "data" / self.scale / "packs" / task
 
+    def encoder(self, encoder: str) -> Path:
+        """Weights, settings and curves of an encoder."""
+        return self.root / "data" / self.scale / "encoders" / encoder
+
     def prior(self, prior: str) -> Path:
         """Maps of a prior, one folder per task."""
         return self.root / "data" / self.scale / "priors" / prior
@@ -61,6 +65,14 @@ class Layout:
     def explored(self) -> Path:
         """Facts and pictures of the datasets, for the report's data page."""
         return self.root / "data" / self.scale / "explored"
+
+    def probes(self) -> Path:
+        """What the probes of a report found, a table each."""
+        return self.root / "data" / self.name / "probes"
+
+    def probe_kept(self, fingerprint: str) -> Path:
+        """What one probe found, kept for as long as nothing that it looked at changes; outside every DVC output."""
+        return self.root / "scratch" / self.name / "probes" / fingerprint[:32]
 
     def passed(self, kind: str) -> Path:
         """What a kind of gate vouches for; the next stages depend on it, and not on the results in ``gates``."""

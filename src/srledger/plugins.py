@@ -23,6 +23,7 @@ KINDS = {
     "priors": "Prior",
     "methods": "Method",
     "metrics": "Metric",
+    "probes": "Probe",
 }
 PACKAGE = Path(__file__).parent
 

@@ -45,17 +45,44 @@ class Task:
 
 
 @dataclasses.dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder of the pipeline at the current scale: trained in it, left as it was drawn, or published."""
+
+    name: str
+    plugin: str
+    weights: Literal["trained", "random", "published"]
+    config: PluginConfig
+    training: TrainingConfig
+    task: Task
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that decides its weights, beside the images."""
+        return {
+            "plugin": self.plugin,
+            "weights": self.weights,
+            "config": self.config.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json") if self.weights == "trained" else None,
+            "task": self.task.name,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class PriorSpec:
-    """A prior and the tasks that it is computed for."""
+    """A prior and the tasks that it is computed for; what its maps are made from, beside the images."""
 
     name: str
     plugin: str
     config: PluginConfig
     tasks: tuple[str, ...]
+    encoder: EncoderSpec | None = None
+    of: PriorSpec | None = None
 
     def resolved(self) -> dict[str, Any]:
         """Everything that decides its maps, beside the images."""
-        return {"plugin": self.plugin, "config": self.config.model_dump(mode="json")}
+        made_from = {
+            key: spec.resolved() for key, spec in (("encoder", self.encoder), ("of", self.of)) if spec is not None
+        }
+        return {"plugin": self.plugin, "config": self.config.model_dump(mode="json"), **made_from}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +124,20 @@ class Evaluation:
     prior: PriorSpec
     active: bool
     unavailable: str | None = None  # why its data can't be had: the row stands in the tables and says so
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeSpec:
+    """A probe of one report at the current scale."""
+
+    name: str
+    title: str
+    plugin: str
+    config: PluginConfig
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything in params.yaml that decides its numbers and its words."""
+        return {"title": self.title, "plugin": self.plugin, "config": self.config.model_dump(mode="json")}
 
 
 class Lazily(Mapping[str, Made]):

@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, field_validator, model_validator
 
@@ -29,13 +29,16 @@ HashPrefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,63}$")]
 
 
 class Entry(BaseModel):
-    """One file of the catalogue. Exactly one of ``sha256`` and ``sha256_prefix`` is given."""
+    """One file of the catalogue. Exactly one of ``sha256`` and ``sha256_prefix`` is given.
+
+    ``sha256: unknown`` stands for a file that nobody here could check yet: it is not used before its hash is entered.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
     url: str | None
-    sha256: FullHash | None = None
+    sha256: FullHash | Literal["unknown"] | None = None
     sha256_prefix: HashPrefix | None = None
     licence: str
     size_bytes: int | None
@@ -88,6 +91,11 @@ def catalogue(file: Path = CATALOGUE_FILE) -> Mapping[str, Entry]:
     return {name: Entry.model_validate(fields) for name, fields in entries.items()}
 
 
+def of_unknown_hash(name: str) -> str:
+    """The reason for a file that can't be checked: what is not checked is not used."""
+    return f"the sha256 of weights '{name}' is not known (enter it in {CATALOGUE_FILE.name})"
+
+
 def not_at_hand(name: str) -> str:
     """The reason that stands in a report: the same on every machine."""
     return f"weights '{name}' are not at hand (make weights)"
@@ -109,6 +117,8 @@ def resolve(name: str, entries: Mapping[str, Entry] | None = None) -> Resolved:
         SrledgerError: no such name, or a file of that name has another sha256 (it is never used).
     """
     entry = _entry(name, entries)
+    if entry.sha256 == "unknown":
+        return Resolved(None, of_unknown_hash(name))
     for folder in search_folders():
         for path in dict.fromkeys((folder / entry.file, folder / PurePosixPath(entry.file).name)):
             if path.is_file():
@@ -137,7 +147,7 @@ def fetch(
 def _fetch_one(name: str, entries: Mapping[str, Entry] | None, timeout_s: float) -> Resolved:
     entry = _entry(name, entries)
     at_hand = resolve(name, entries)
-    if at_hand.path is not None:
+    if at_hand.path is not None or entry.sha256 == "unknown":
         return at_hand
     if entry.url is None:
         return Resolved(

@@ -54,8 +54,9 @@ class YamlFile:
 def _plain(node: Any, keys: KeyPath, lines: dict[KeyPath, int]) -> Any:
     """Plain dicts, lists and scalars of a round-trip tree; fills ``lines``."""
     if isinstance(node, dict):
-        for key in node:
-            lines[(*keys, key)] = node.lc.key(key)[0] + 1  # type: ignore[attr-defined]
+        own = node.lc.data or {}  # type: ignore[attr-defined]
+        for key in own.keys() & node.keys():  # what `<<` brought stands elsewhere: its line is that of the mapping
+            lines[(*keys, key)] = own[key][0] + 1
         return {key: _plain(value, (*keys, key), lines) for key, value in node.items()}
     if isinstance(node, list):
         return [_plain(value, (*keys, k), lines) for k, value in enumerate(node)]

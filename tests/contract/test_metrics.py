@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 
+from srledger.config import Params
 from srledger.evaluation.measure import metric_info
+from srledger.layout import Layout
 from srledger.metrics import Metric, MetricName, MetricUnavailable
+from srledger.pipeline_encoders import write_encoder
 from srledger.plugins import plugin_class, plugin_names
 from srledger.seeds import torch_generator
 from srledger.weights import resolve_all
@@ -16,9 +24,20 @@ SIDE_PX = 96
 metrics = pytest.mark.parametrize("name", plugin_names("metrics"))
 
 
+@functools.cache
+def untrained_encoder() -> Path:
+    """The folder of a small encoder as the train_encoder stage leaves it, with weights as they were drawn."""
+    spec = Params.load(scale="quick").encoders["tiny_dino_vit"]
+    folder = Path(tempfile.mkdtemp(prefix="encoder"))
+    write_encoder(dataclasses.replace(spec, weights="random"), Layout("quick"), folder)
+    return folder
+
+
 def build(name: str) -> Metric:
     needed = plugin_class("metrics", name).weights
     files = resolve_all(needed)
+    if plugin_class("metrics", name).pipeline_encoder is not None:
+        files[plugin_class("metrics", name).pipeline_encoder] = untrained_encoder()
     if set(needed) - set(files):
         pytest.skip(f"weights {sorted(set(needed) - set(files))} are not at hand: make weights, or set SRLEDGER_MIRROR")
     return MetricName(name).build(files)

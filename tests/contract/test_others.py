@@ -1,31 +1,100 @@
-"""Every prior, degradation and source that is found obeys its contract."""
+"""Every encoder, prior, degradation and source that is found obeys its contract."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from srledger.config import Params
 from srledger.degradations import Degradation
+from srledger.encoders import Encoder
+from srledger.methods import Batch
 from srledger.plugins import plugin_class, plugin_config, plugin_names
-from srledger.priors import PriorInput
-from srledger.seeds import numpy_generator
+from srledger.priors import Prior, PriorInput
+from srledger.seeds import numpy_generator, torch_generator
+from srledger.weights import catalogue
 
 
-def face(side_px: int = 32) -> PriorInput:
-    rng = np.random.default_rng(0)
+def face(side_px: int = 32, seed: int = 0) -> PriorInput:
+    rng = np.random.default_rng(seed)
     landmarks = np.array([[0.375, 0.4375], [0.625, 0.4375], [0.5, 0.593], [0.3875, 0.697], [0.611, 0.697]]) * side_px
     hr = rng.integers(0, 256, (side_px, side_px, 3), np.uint8)
     return PriorInput("face", "train", hr, hr[::4, ::4], landmarks)
 
 
+SMALL = {
+    "tiny_dino_vit": {"width": 24, "depth": 2, "heads": 6, "hidden": 32, "size_px": 32},
+    "tiny_dino_resnet": {"widths": (8, 8, 16, 16), "size_px": 32},
+}
+
+
+def build_encoder(name: str) -> Encoder:
+    """A small untrained encoder."""
+    torch.manual_seed(0)
+    return plugin_class("encoders", name)(plugin_config("encoders", name)(**SMALL[name]), {}).eval()
+
+
+def build_prior(name: str) -> Prior:
+    """The prior, on an untrained encoder and another prior where it asks for them."""
+    plugin, config = plugin_class("priors", name), plugin_config("priors", name)
+    named = {key: key for key in ("of", "encoder") if key in config.model_fields}
+    base = build_prior("landmark_gauss") if "of" in named else None
+    network = "tiny_dino_vit" if plugin.needs_attention else "tiny_dino_resnet"
+    return plugin(config(**named), base, build_encoder(network) if "encoder" in named else None)
+
+
 @pytest.mark.parametrize("name", plugin_names("priors"))
 def test_a_prior_map_is_finite_in_0_1_and_repeats(name: str) -> None:
-    prior = plugin_class("priors", name)(plugin_config("priors", name)())
-    first, second = prior.map_of(face()), prior.map_of(face())
+    others: dict[str, PriorInput] = {}
+    others |= {key: dataclasses.replace(face(seed=k), id=key, others=others) for k, key in enumerate("abc")}
+    prior, again = build_prior(name), build_prior(name)
+    first, second = prior.map_of(others["a"]), again.map_of(others["a"])
     assert first.shape in {(32, 32), (1, 1)} and np.array_equal(first, second)
     assert np.isfinite(first).all() and first.min() >= 0 and first.max() <= 1
-    assert name == "uniform" or first.max() > first.min()
+    assert prior.constant or first.max() > first.min()
+
+
+@pytest.mark.parametrize("name", plugin_names("priors"))
+def test_a_prior_takes_images_that_are_not_square(name: str) -> None:
+    wide = face()
+    wide = dataclasses.replace(wide, hr=wide.hr[:24], lr=wide.lr[:6])
+    others: dict[str, PriorInput] = {}
+    others |= {key: dataclasses.replace(wide, id=key, others=others) for key in "ab"}
+    assert build_prior(name).map_of(others["a"]).shape in {(24, 32), (1, 1)}
+
+
+@pytest.mark.parametrize("name", plugin_names("encoders"))
+def test_an_encoder_is_what_it_says(name: str) -> None:
+    plugin = plugin_class("encoders", name)
+    if not plugin.learns:
+        assert plugin.weights and set(plugin.weights) <= set(catalogue())
+        return
+    encoder = build_encoder(name)
+    images = torch.rand(3, 3, 32, 40, generator=torch_generator("encoder"))
+    with torch.no_grad():
+        maps, vectors = encoder(images), encoder.embed(images)
+        alone = torch.cat([encoder.embed(images[k : k + 1]) for k in range(3)])
+    assert all(values.ndim == 4 and len(values) == 3 and torch.isfinite(values).all() for values in maps)
+    assert vectors.ndim == 2 and torch.allclose(vectors, alone, atol=1e-5)
+    if plugin.attends:
+        assert encoder.attention(images).ndim == 4
+    else:
+        with pytest.raises(TypeError):
+            encoder.attention(images)
+
+
+@pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if name in SMALL])
+def test_an_encoders_loss_trains_every_parameter(name: str) -> None:
+    learner = build_encoder(name).learner(4)
+    hr = torch.rand(4, 3, 32, 32, generator=torch_generator("learner"))
+    terms = learner.loss(Batch(hr[..., ::4, ::4], hr, hr[:, :1], 0.5, torch_generator("views")))
+    terms["total"].backward()
+    assert all(term.ndim == 0 for term in terms.values())
+    assert [key for key, value in learner.named_parameters() if value.requires_grad and value.grad is None] == []
+    assert isinstance(learner.learned, Encoder)
 
 
 @pytest.mark.parametrize("name", plugin_names("degradations"))

@@ -36,6 +36,13 @@ def test_the_later_setting_wins(tmp_path: Path) -> None:
     assert params.rows["rrdb"].training.learning_rate == 5e-4  # the row's own, over training
 
 
+def test_settings_may_be_taken_over_by_a_merge_key(tmp_path: Path) -> None:
+    params = load(tmp_path, ("imdn: { method: imdn,", "imdn: { <<: { method: imdn },"))
+    assert params.rows["imdn"].method == "imdn"
+    with pytest.raises(SrledgerError, match=r"params.yaml:\d+: variants.imdn"):
+        load(tmp_path, ("imdn: { method: imdn,", "imdn: { <<: { methode: imdn },"))
+
+
 def test_the_paper_scale_is_the_published_network(tmp_path: Path) -> None:
     config = load(tmp_path, scale="paper").rows["landmark_unet"].config
     assert (config.width, config.up_widths, config.refine_blocks, config.pixel_loss) == (48, None, 5, "mse")

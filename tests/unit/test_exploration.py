@@ -23,6 +23,19 @@ from srledger.seeds import numpy_generator
 from srledger.settings import Dataset
 
 
+def priors_of(packs: Path) -> dict[str, dict[str, Path]]:
+    """Maps of a ramp and of a constant for every image of a task."""
+    folders = {name: packs.parent / "priors" / name for name in ("ramp", "flat")}
+    for split in ("train", "val", "test"):
+        writers = [PackWriter(folder / split, np.float16) for folder in folders.values()]
+        with writers[0] as ramps, writers[1] as flats:
+            for image_id, hr in Pack(packs / f"{split}_hr").items():
+                ramp = np.broadcast_to(np.linspace(0, 1, hr.shape[1]), hr.shape[:2])[..., None]
+                ramps.add(image_id, ramp.astype(np.float16))
+                flats.add(image_id, np.full((1, 1, 1), 0.625, np.float16))
+    return {"faces_x4": folders}
+
+
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], Path, Path]]:
     """(facts, raw, explored) of a few generated faces."""
@@ -32,7 +45,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
     )
     build_dataset(Dataset("faces", "synthetic_faces", config), folder / "raw")
     packs = build_task("faces", folder / "raw", folder / "packs", 32)
-    facts = explore_dataset("faces", folder / "raw", {"faces_x4": packs}, folder / "explored")
+    facts = explore_dataset("faces", folder / "raw", {"faces_x4": packs}, folder / "explored", priors_of(packs))
     yield facts, folder / "raw", folder / "explored"
 
 
@@ -84,10 +97,20 @@ def test_descriptors_hold_every_image_once(faces: tuple[dict[str, Any], Path, Pa
 
 def test_the_same_data_give_the_same_bytes(faces: tuple[dict[str, Any], Path, Path], tmp_path: Path) -> None:
     facts, raw, explored = faces
-    again = explore_dataset("faces", raw, {"faces_x4": raw.parent / "packs"}, tmp_path)
+    packs = raw.parent / "packs"
+    again = explore_dataset("faces", raw, {"faces_x4": packs}, tmp_path, priors_of(packs))
     assert again == facts
     for path in explored.rglob("*.png"):
         assert (tmp_path / path.relative_to(explored)).read_bytes() == path.read_bytes()
+
+
+def test_a_sample_shows_the_maps_of_its_priors(faces: tuple[dict[str, Any], Path, Path]) -> None:
+    facts, _, explored = faces
+    for sample in facts["tasks"]["faces_x4"]["samples"]:
+        assert sample["maps"]["flat"] == 0.625
+        ramp = np.asarray(Image.open(explored / "pictures" / sample["maps"]["ramp"]))
+        assert ramp.shape == (32, 32) and ramp.dtype == np.uint8
+        assert (np.diff(ramp.astype(int), axis=1) > 0).all() and ramp[0, 0] == 0 and ramp[0, -1] == 255
 
 
 def test_one_image_of_its_own_size_and_nothing_else(tmp_path: Path) -> None:

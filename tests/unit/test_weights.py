@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from srledger.errors import SrledgerError
 from srledger.io import sha256_bytes
-from srledger.weights import Entry, catalogue, fetch, file_hash, resolve, resolve_all
+from srledger.weights import Entry, Resolved, catalogue, fetch, file_hash, resolve, resolve_all
 
 MIRROR = os.environ.get("SRLEDGER_MIRROR")  # read before a fixture below replaces it
 GOOD = b"the bytes of a network"
@@ -63,10 +63,19 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def test_the_catalogue_is_whole() -> None:
     entries = catalogue()
-    assert {*NAMES_IN_MIRROR, "alexnet_imagenet", "vgg16_imagenet", "inception_fid"} == set(entries)
-    for name in ("alexnet_imagenet", "vgg16_imagenet", "inception_fid"):
+    named = ("alexnet_imagenet", "vgg16_imagenet", "inception_fid")
+    assert {*NAMES_IN_MIRROR, *named, "dino_resnet50", "dino_vits8"} == set(entries)
+    for name in named:
         prefix = entries[name].sha256_prefix
         assert prefix is not None and prefix in entries[name].file  # torchvision's custom: the hash is in the name
+
+
+def test_a_file_of_unknown_hash_is_never_used(folders: dict[str, Path]) -> None:
+    path = put(folders["own"] / "nets/a.bin", GOOD)
+    unknown = {"net": entry(sha256="unknown")}
+    why = "the sha256 of weights 'net' is not known (enter it in weights.yaml)"
+    assert resolve("net", unknown) == Resolved(None, why) == fetch(["net"], unknown)["net"]
+    assert path.exists() and resolve("dino_vits8").path is None
 
 
 def test_the_mirror_holds_the_files_of_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def check_params(text: str, scales: Iterable[str]) -> None:
         file = YamlFile.read(path)
     for scale in scales:
         params = Params(file, scale)
-        for part in (params.datasets, params.tasks, params.priors, params.evaluations):
+        for part in (params.datasets, params.tasks, params.encoders, params.priors, params.evaluations):
             for name in part:
                 part[name]
 

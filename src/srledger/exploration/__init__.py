@@ -23,6 +23,7 @@ from srledger.exploration.resemblance import resemblances
 from srledger.io import read_json, write_json
 from srledger.layout import PUBLIC, RESTRICTED, Layout
 from srledger.packs import Pack
+from srledger.prior_config import tasks_of, why_no_prior
 from srledger.progress import Progress
 
 DESCRIPTORS = {
@@ -52,12 +53,25 @@ def explore(params: Params, layout: Layout, folder: Path) -> int:
     with Progress("explore", len(datasets)) as progress:
         for k, name in enumerate(datasets):
             tasks = {task.name: layout.packs(task.name) for task in params.tasks.values() if task.dataset.name == name}
-            write_json(folder / f"{name}.json", explore_dataset(name, layout.raw(name), tasks, folder))
+            priors = {task: _priors_of(params, task, layout) for task in tasks}
+            write_json(folder / f"{name}.json", explore_dataset(name, layout.raw(name), tasks, folder, priors))
             progress.advance(k + 1, name)
     return len(datasets)
 
 
-def explore_dataset(name: str, raw: Path, tasks: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+def _priors_of(params: Params, task: str, layout: Layout) -> dict[str, Path]:
+    """The maps of every prior that this scale makes for a task: name -> their packs."""
+    made = (name for name in params.priors if task in tasks_of(params, name) and why_no_prior(params, name) is None)
+    return {name: layout.prior(name) / task for name in made}
+
+
+def explore_dataset(
+    name: str,
+    raw: Path,
+    tasks: Mapping[str, Path],
+    folder: Path,
+    priors: Mapping[str, Mapping[str, Path]] | None = None,
+) -> dict[str, Any]:
     """The facts of one dataset; its pictures go to ``folder / PUBLIC / name`` (``RESTRICTED`` where the licence asks).
 
     Facts name a picture by its path below PUBLIC or RESTRICTED, whichever it went to. A fact that the set can't give
@@ -66,6 +80,7 @@ def explore_dataset(name: str, raw: Path, tasks: Mapping[str, Path], folder: Pat
     Args:
         raw: packs, ``manifest.csv``, ``dataset.json`` and ``descriptors.parquet`` of the set.
         tasks: task -> its packs.
+        priors: task -> prior -> its maps, for the pictures of its samples.
 
     Raises:
         SrledgerError: ``descriptors.parquet`` is missing or is of other images; a pack is missing or torn.
@@ -85,7 +100,9 @@ def explore_dataset(name: str, raw: Path, tasks: Mapping[str, Path], folder: Pat
         "descriptors": {column: descriptor_of(frame, column) for column in DESCRIPTORS},
         "extremes": {title: _extremes(frame, *which, thumbnails) for title, which in EXTREMES.items()},
         "resemblance": _closest_pairs(frame, hashes_of(read_descriptors(raw / "descriptors.parquet")), thumbnails),
-        "tasks": {task: _task(path, place / "tasks" / task) for task, path in tasks.items()},
+        "tasks": {
+            task: _task(path, place / "tasks" / task, (priors or {}).get(task, {})) for task, path in tasks.items()
+        },
     }
 
 
@@ -224,10 +241,10 @@ def _closest_pairs(frame: pd.DataFrame, hashes: np.ndarray, thumbnails: Thumbnai
     return {"hash_bits": HASH_BITS, **facts}
 
 
-def _task(packs: Path, place: Path) -> dict[str, Any]:
+def _task(packs: Path, place: Path, priors: Mapping[str, Path]) -> dict[str, Any]:
     record = read_json(packs / "task.json")
     about = {key: record[key] for key in ("degradation", "config", "scale_factor", "hr_size_px")}
-    return {**about, "samples": save_samples(packs, place)}
+    return {**about, "samples": save_samples(packs, place, priors)}
 
 
 def _whole(counts: pd.Series) -> dict[str, int]:

@@ -84,14 +84,16 @@ def _chunks(pack: Pack) -> Iterator[np.ndarray]:
         yield np.memmap(pack.stem.with_suffix(".bin"), np.uint8, "r", offset=start * image_bytes, shape=shape)
 
 
-def save_samples(packs: Path, place: Path) -> list[dict[str, Any]]:
-    """Write HR, LR and their difference for SAMPLES images of a task, spread evenly over its test split.
+def save_samples(packs: Path, place: Path, priors: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Write HR, LR, their difference and every prior's map for SAMPLES images, spread evenly over the test split.
 
-    Without test images they come from the next split that has some. Of large images the middle is shown.
+    Without test images they come from the next split that has some. Of large images the middle is shown; a constant
+    map is no picture and stands as its value.
     """
     drawn = {image["id"]: image["drawn"] for image in read_json(packs / "images.json")}
     split = next(split for split in ("test", "val", "train") if Pack(packs / f"{split}_hr").ids)
     hrs, lrs = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr")
+    maps = {name: Pack(folder / split) for name, folder in priors.items()}
     samples = []
     for k in np.unique(np.linspace(0, len(hrs) - 1, SAMPLES).round().astype(int)).tolist():
         image_id = hrs.ids[k]
@@ -101,8 +103,20 @@ def save_samples(packs: Path, place: Path) -> list[dict[str, Any]]:
             path = place / image_id / f"{name}.png"
             _save(path, Image.fromarray(pixels))
             files[name] = path.relative_to(place.parents[2]).as_posix()
-        samples.append({"id": image_id, "split": split, "drawn": drawn[image_id], "pictures": files})
+        shown = {name: _show_map(pack.by_id(image_id), place / image_id, name) for name, pack in maps.items()}
+        samples.append({"id": image_id, "split": split, "drawn": drawn[image_id], "pictures": files, "maps": shown})
     return samples
+
+
+def _show_map(values: np.ndarray, place: Path, prior: str) -> str | float:
+    """Write the middle of a map in grey (white is 1); returns its path, or the value of a constant map."""
+    if values.size == 1:
+        return float(f"{values.item():.3g}")
+    tops = [max(0, (length - SAMPLE_PX) // 2) for length in values.shape[:2]]
+    middle = values[tops[0] :, tops[1] :, 0][:SAMPLE_PX, :SAMPLE_PX].astype(np.float32)
+    path = place / f"map_{prior}.png"
+    _save(path, Image.fromarray(np.rint(np.clip(middle, 0, 1) * 255).astype(np.uint8)))
+    return path.relative_to(place.parents[3]).as_posix()
 
 
 def degradation_pictures(hr: np.ndarray, lr: np.ndarray) -> dict[str, np.ndarray]:
