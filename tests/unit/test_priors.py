@@ -226,7 +226,7 @@ def test_a_mistake_is_named(tmp_path: Path, edit: tuple[str, str], said: list[st
 def test_a_row_is_left_out_where_its_prior_is_not_made(tmp_path: Path) -> None:
     edit = (ROW, ON_ATTENTION.replace("dino_max", "gaussian"))
     assert not load(tmp_path, edit, scale="quick").is_active("tried")
-    assert load(tmp_path, edit, scale="celeba_cpu").is_active("tried")
+    assert load(tmp_path, edit, scale="celeba_gpu").is_active("tried")
 
 
 PUBLISHED = (
@@ -241,7 +241,7 @@ def test_a_row_on_weights_that_cannot_be_had_says_so(tmp_path: Path) -> None:
     why = "weights 'dino_vits8' are not among scales.quick.weights (make weights)"
     assert why_no_prior(params, "dino_max") == params.why_unavailable("tried") == why
     assert not params.is_active("tried")
-    of_quick = "    weights: []\n    evaluation: {}\n    datasets"
+    of_quick = "    weights: []\n    evaluation: { saved_images"
     params = load(tmp_path, *PUBLISHED, (of_quick, of_quick.replace("[]", "[dino_vits8]")))
     why = "the sha256 of weights 'dino_vits8' is not known (enter it in weights.yaml)"
     assert params.why_unavailable("tried") == why

@@ -21,9 +21,10 @@ from srledger.training.config import TrainingConfig
 from srledger.yamlmap import YamlFile
 
 WORTH = 1.1  # a setting that is less than a tenth faster is not worth other bits
-MEASURED_S = 0.5
+MEASURED_S, ROUNDS = 0.3, 3  # the fastest round counts: what else runs here only slows
+BUSY_LOAD = 0.5
 WARM_UP_STEPS = 2
-BATCH_SIZE, SIZE_PX, CHANNELS, BLOCKS = 16, 64, 32, 4
+BATCH_SIZE, SIZE_PX, CHANNELS, BLOCKS = 4, 64, 32, 4
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what fp32 and bf16 products can use
 
 
@@ -52,6 +53,7 @@ def suggest(root: Path, say: Callable[[str], None]) -> None:
     shown = ", ".join(flag for flag in FLAGS if flag in flags) or "none of " + ", ".join(FLAGS)
     say(f"cpu: {cores} core{'s' * (cores != 1)}; {shown}")
     say(f"gpu: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none that CUDA shows'}")
+    busy = os.getloadavg()[0]
     params = Params(YamlFile.read(root / "params.yaml"))
     said = TrainingConfig.model_validate_json(canonical_json({**params.entries.training, **params.block.training}))
     today = Setting("cpu", said.precision, min(said.threads, cores))
@@ -60,6 +62,9 @@ def suggest(root: Path, say: Callable[[str], None]) -> None:
     for setting in dict.fromkeys([today, *settings(cores)]):
         speeds[setting] = images_per_s(setting)
         say(f"  {setting.device:5}{setting.precision:5}{setting.threads:3} threads  {speeds[setting]:10.1f}")
+    if busy > BUSY_LOAD:
+        say(f"no suggestion: other programs kept {busy:.1f} cores busy; measure again when they have ended")
+        return
     for line in advice(speeds, today, cores):
         say(line)
 
@@ -102,13 +107,17 @@ def images_per_s(setting: Setting) -> float:
         step = _training(setting)
         for _ in range(WARM_UP_STEPS):
             step()
-        steps, started_s = 0, time.perf_counter()
-        while (passed_s := time.perf_counter() - started_s) < MEASURED_S:
-            step()
-            steps += 1
-        return steps * BATCH_SIZE / passed_s
+        return max(_speed(step) for _ in range(ROUNDS))
     finally:
         torch.set_num_threads(before)
+
+
+def _speed(step: Callable[[], None]) -> float:
+    steps, started_s = 0, time.perf_counter()
+    while (passed_s := time.perf_counter() - started_s) < MEASURED_S:
+        step()
+        steps += 1
+    return steps * BATCH_SIZE / passed_s
 
 
 def _training(setting: Setting) -> Callable[[], None]:

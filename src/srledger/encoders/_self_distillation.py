@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from srledger.encoders import Encoder, EncoderLearner
-from srledger.encoders._views import blurred, negated, random_crop, recoloured, solarised
+from srledger.encoders._views import blurred, random_crop, recoloured, solarised
 from srledger.methods import Batch
 from srledger.plugins import PluginConfig
 
@@ -31,7 +31,6 @@ class Distillation(PluginConfig):
     global_area: tuple[float, float] = Field(default=(0.4, 1.0), description="of the image")
     local_area: tuple[float, float] = Field(default=(0.1, 0.4), description="of the image")
     colour: float = Field(default=0.4, ge=0, lt=1, description="range of brightness, contrast and saturation")
-    negative: float = Field(default=0.0, ge=0, le=1, description="share of views that are turned into negatives")
     outputs: int = Field(default=1024, ge=2)
     hidden: int = Field(default=256, ge=4)
     bottleneck: int = Field(default=64, ge=2)
@@ -137,14 +136,13 @@ class SelfDistillation(EncoderLearner):
                 random_crop(images, settings.local_px, settings.local_area, generator)
                 for _ in range(settings.local_views)
             ]
-            large = [self._recoloured(view, generator) for view in large]
             # As in DINO: the first large view is mostly blurred, the second hardly ever, but solarised now and then.
+            large, small = (
+                [recoloured(view, settings.colour, generator) for view in views] for views in (large, small)
+            )
             large = [blurred(large[0], 0.8, generator), blurred(large[1], 0.1, generator)]
             large[1] = solarised(large[1], 0.2, generator)
-            return large, [blurred(self._recoloured(view, generator), 0.5, generator) for view in small]
-
-    def _recoloured(self, view: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return negated(recoloured(view, self.settings.colour, generator), self.settings.negative, generator)
+            return large, [blurred(view, 0.5, generator) for view in small]
 
 
 def share_of_entropy(probabilities: torch.Tensor) -> torch.Tensor:

@@ -57,12 +57,6 @@ def blurred(images: torch.Tensor, chance: float, generator: torch.Generator) -> 
     return torch.lerp(images, smooth, torch.where(drawn < chance, share, 0.0))
 
 
-def negated(images: torch.Tensor, chance: float, generator: torch.Generator) -> torch.Tensor:
-    """Some of the images (``chance`` of 1) as their negatives: what is dark tells nothing by being dark."""
-    drawn = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
-    return torch.where(drawn < chance, 1 - images, images)
-
-
 def solarised(images: torch.Tensor, chance: float, generator: torch.Generator) -> torch.Tensor:
     """Some of the images (``chance`` of 1) with their bright half turned over."""
     drawn = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)

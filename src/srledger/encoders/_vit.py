@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -77,39 +74,18 @@ class PatchEmbed(nn.Module):
         return self.proj(images)
 
 
-class ConvStem(nn.Module):
-    """Patches by 3x3 convolutions of stride 2, which learns sooner than one linear layer (Xiao et al. 2021).
-
-    The norm of each image takes its brightness and contrast away, which a linear layer shows to the attention first.
-    """
-
-    def __init__(self, patch_px: int, width: int, stem_width: int) -> None:
-        super().__init__()
-        halvings = round(math.log2(patch_px))
-        widths = [3, *(stem_width * 2**k for k in range(halvings - 1)), width]
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(1, after), nn.GELU()]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, width, 1))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """``B x width x h x w``."""
-        return self.layers(images)
-
-
 class VisionTransformer(nn.Module):
     """Class token, learned positions, pre-norm blocks.
 
     Args:
-        patches: images to patches as maps.
         grid: patches a side that the positions are learned for; for other sizes they are interpolated (bicubic).
         hidden: width of the MLP.
     """
 
-    def __init__(self, patches: nn.Module, width: int, depth: int, heads: int, hidden: int, grid: int) -> None:
+    def __init__(self, patch_px: int, width: int, depth: int, heads: int, hidden: int, grid: int) -> None:
         super().__init__()
         self.grid = grid
-        self.patch_embed = patches
+        self.patch_embed = PatchEmbed(patch_px, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid * grid, width))
         self.blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(depth))

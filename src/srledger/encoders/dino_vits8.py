@@ -13,7 +13,7 @@ from pydantic import Field
 
 from srledger.encoders import Encoder
 from srledger.encoders._imagenet import read_published, standardised
-from srledger.encoders._vit import PatchEmbed, VisionTransformer
+from srledger.encoders._vit import VisionTransformer
 from srledger.plugins import PluginConfig
 
 
@@ -33,7 +33,7 @@ class DinoVits8(Encoder):
     def __init__(self, config: Config, weight_files: Mapping[str, Path]) -> None:
         super().__init__(config, weight_files)
         with torch.random.fork_rng(devices=[]):  # the layers start at random before the weights are read
-            self.vit = VisionTransformer(PatchEmbed(8, 384), 384, 12, 6, 1536, 28)
+            self.vit = VisionTransformer(8, 384, 12, 6, 1536, 28)
         self.vit.load_state_dict(read_published(weight_files[self.weights[0]]))
         self.eval().requires_grad_(False)
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
 
 from srledger.encoders import Encoder
 from srledger.encoders._self_distillation import Distillation, SelfDistillation
-from srledger.encoders._vit import ConvStem, VisionTransformer
+from srledger.encoders._vit import VisionTransformer
 from srledger.plugins import PluginConfig
 
 
 class Config(PluginConfig):
     """Sizes; by default 1.2 million parameters."""
 
-    patch_px: Literal[2, 4, 8, 16] = 4
-    stem_width: int = Field(default=32, ge=1, description="channels of the first convolution before the patches")
+    patch_px: int = Field(default=4, ge=1)
     width: int = Field(default=192, ge=6)
     depth: int = Field(default=4, ge=1)
     heads: int = Field(default=6, ge=1)
@@ -47,8 +46,7 @@ class TinyDinoVit(Encoder):
     def __init__(self, config: Config, weight_files: Mapping[str, Path]) -> None:
         super().__init__(config, weight_files)
         grid = config.distillation.global_px // config.patch_px
-        stem = ConvStem(config.patch_px, config.width, config.stem_width)
-        self.vit = VisionTransformer(stem, config.width, config.depth, config.heads, config.hidden, grid)
+        self.vit = VisionTransformer(config.patch_px, config.width, config.depth, config.heads, config.hidden, grid)
 
     @property
     def size_px(self) -> int:
