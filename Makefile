@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CACHE := $(or $(SRLEDGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srledger)
 ACTIVATE := . $(BIN)/activate &&
 
-.PHONY: help env repro ablations test test-machines machines-deps check bench bench-sweep test-deps weights celeba smoke lock clean
+.PHONY: help env repro ablations test test-kills test-machines machines-deps check bench bench-sweep test-deps weights celeba smoke lock clean
 .PHONY: services services-down
 
 help:  ## what can be made
@@ -38,6 +38,9 @@ ablations: env  ## the ablation grid and its report, one stage after another (dv
 
 test: env  ## the test suite: no network, no mirror needed
 	$(ACTIVATE) python -m pytest -n 2 --dist loadfile -m 'not slow' tests
+
+test-kills: env  ## kill -9 of trainers, services and workers in the middle of their work; minutes
+	$(ACTIVATE) python -m pytest -m slow tests/crash
 
 test-machines: env  ## docs/several-machines.md typed: sshd, PostgreSQL, two workers; needs `make machines-deps`
 	$(ACTIVATE) python -m pytest -m slow tests/flows/test_several_machines.py

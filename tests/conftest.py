@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
+from typing import Self
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 COPIED = (
@@ -24,11 +27,32 @@ COPIED = (
 )
 
 
+def pytest_configure() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and so would all that tests start from there."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Workspace:
     """A copy of the project with a DVC cache of its own, set to scale `smoke`."""
 
-    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
+        """The copy that stands in the folder; ``new`` makes one."""
         self.folder = folder
+        self.env = {
+            **os.environ,
+            "PYTHONPATH": str(folder / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "DVC_SITE_CACHE_DIR": str(folder / ".dvc-site"),
+        }
+        self.env.pop("SRLEDGER_MIRROR", None)
+        self.env.pop("SRLEDGER_WEIGHTS", None)
+
+    @classmethod
+    def new(cls, folder: Path, cache: Path | None = None) -> Self:
+        """A fresh copy of this tree."""
+        self = cls(folder)
         folder.mkdir(parents=True)
         for name in COPIED:
             source = ROOT / name
@@ -40,29 +64,17 @@ class Workspace:
         params.write_text(
             re.sub(r"(?m)^scale: \w+", "scale: smoke", params.read_text(encoding="utf-8")), encoding="utf-8"
         )
-        self.env = {
-            **os.environ,
-            "PYTHONPATH": str(folder / "src"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-            "DVC_SITE_CACHE_DIR": str(folder / ".dvc-site"),
-        }
-        self.env.pop("SRLEDGER_MIRROR", None)
-        self.env.pop("SRLEDGER_WEIGHTS", None)
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
         self.run("dvc", "config", "core.analytics", "false")
         if cache is not None:
             self.run("dvc", "cache", "dir", "--local", str(cache))
+        return self
 
     def copy_to(self, folder: Path) -> Workspace:
         """A copy of this workspace with all that it has made and its cache, to be changed."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        copy = object.__new__(Workspace)
-        copy.folder = folder
-        here = {"PYTHONPATH": str(folder / "src"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-        copy.env = {**self.env, **here, "DVC_SITE_CACHE_DIR": str(folder / ".dvc-site")}
-        return copy
+        return Workspace(folder)
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace one piece of text in a file; it must be there."""
@@ -88,15 +100,22 @@ class Workspace:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A fresh copy of the project."""
-    return Workspace(tmp_path / "project")
+    return Workspace.new(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A copy in which `dvc repro` has run once at scale `smoke`; tests must not change it."""
-    workspace = Workspace(tmp_path_factory.mktemp("finished") / "project")
-    workspace.run("dvc", "repro")
-    return workspace
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the first worker that asks runs it, and each has a copy
+        shared = shared.parent
+    folder, made = shared / "finished" / "project", shared / "finished" / "made"
+    with FileLock(shared / "finished.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed half-way
+            Workspace.new(folder).run("dvc", "repro")
+            made.touch()
+    return Workspace(folder).copy_to(tmp_path_factory.mktemp("finished") / "project")
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,10 @@ class Layout:
     def _home(self, row: str) -> str:
         return self.scale + ABLATIONS if is_ablation(row) else self.name
 
+    def entries(self) -> Path:
+        """All rows and all priors of params.yaml, as JSON."""
+        return self.root / "data" / self.scale / "entries"
+
     def raw(self, dataset: str) -> Path:
         """Packs and manifest of a dataset, at its own sizes."""
         return self.root / "data" / self.scale / "raw" / dataset

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import tempfile
-from pathlib import Path
-
 import pytest
 import torch
+from encoder_tools import untrained_encoder
 
-from srledger.config import Params
 from srledger.evaluation.measure import metric_info
-from srledger.layout import Layout
 from srledger.metrics import Metric, MetricName, MetricUnavailable
-from srledger.pipeline_encoders import write_encoder
 from srledger.plugins import plugin_class, plugin_names
 from srledger.seeds import torch_generator
 from srledger.weights import resolve_all
@@ -22,15 +15,6 @@ from srledger.weights import resolve_all
 SIDE_PX = 96
 
 metrics = pytest.mark.parametrize("name", plugin_names("metrics"))
-
-
-@functools.cache
-def untrained_encoder() -> Path:
-    """The folder of a small encoder as the train_encoder stage leaves it, with weights as they were drawn."""
-    spec = Params.load(scale="quick").encoders["tiny_dino_vit"]
-    folder = Path(tempfile.mkdtemp(prefix="encoder"))
-    write_encoder(dataclasses.replace(spec, weights="random"), Layout("quick"), folder)
-    return folder
 
 
 def build(name: str) -> Metric:

@@ -9,9 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from conftest import Workspace
 
 KILLS = 3
+pytestmark = pytest.mark.slow  # make test-kills
 
 
 def trainers(folder: Path) -> list[int]:

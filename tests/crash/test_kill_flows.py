@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from flows.leases import held_in
 
+pytestmark = pytest.mark.slow  # make test-kills
 ROWS = ["landmark_unet__base", "landmark_unet__heatmap_off"]
 TRAINING = {"seeds": [0], "steps": 600, "checkpoint_every_steps": 20, "validate_every_steps": 600}
 SWEEP = ("prefect", "deployment", "run", "ablation-sweep")

@@ -17,7 +17,7 @@ TARGET = "download@faces"
 
 def sharing(folder: Path, remote: Path | str) -> Workspace:
     """A clone with a cache of its own that shares results through ``remote``."""
-    workspace = with_flows(Workspace(folder))
+    workspace = with_flows(Workspace.new(folder))
     workspace.run("dvc", "remote", "add", "--quiet", "--default", "shared", str(remote))
     workspace.edit("params.yaml", "remote: null", "remote: shared")
     return workspace
@@ -57,7 +57,7 @@ def test_what_one_machine_made_another_fetches(tmp_path: Path) -> None:
 def test_a_stage_whose_outputs_cannot_be_sent_has_failed(tmp_path: Path) -> None:
     from flows.process import StagePool
 
-    workspace = with_flows(Workspace(tmp_path / "project"))
+    workspace = with_flows(Workspace.new(tmp_path / "project"))
     workspace.run("dvc", "remote", "add", "--quiet", "--default", "shared", str(tmp_path / "remote"))
     dvc = tmp_path / "dvc"
     pool = StagePool(workspace.folder, remote="gone", dvc=str(dvc))
@@ -70,7 +70,7 @@ def test_a_stage_whose_outputs_cannot_be_sent_has_failed(tmp_path: Path) -> None
 
 
 def test_remotes_that_cannot_be_used_are_refused_with_what_mends_it(tmp_path: Path) -> None:
-    workspace = with_flows(Workspace(tmp_path / "project"))
+    workspace = with_flows(Workspace.new(tmp_path / "project"))
     port = free_port()
     address = f"ssh://someone@127.0.0.1:{port}/srv/dvc"
     workspace.run("dvc", "remote", "add", "--quiet", "shared", address)

@@ -71,7 +71,7 @@ def test_services_that_run_are_left_alone_and_a_taken_port_is_named(served: Serv
     before = served.workspace.run("srledger", "services", "status").stdout
     assert "starts" not in served.up() and before.count("healthy") == 4
     assert served.workspace.run("srledger", "services", "status").stdout == before
-    other = with_flows(Workspace(tmp_path / "other"))
+    other = with_flows(Workspace.new(tmp_path / "other"))
     done = other.run("srledger", "services", "up", "--prefect-port", str(served.ports[0]), check=False)
     assert done.returncode == 1 and "the port of prefect-server is taken" in done.stderr
     assert f"--prefect-port {served.ports[0] + 1}" in done.stderr

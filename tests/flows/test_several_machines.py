@@ -98,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def small_project(folder: Path) -> Workspace:
     """A clone whose grid has no rows but those that run at scale `smoke`."""
-    project = with_flows(Workspace(folder))
+    project = with_flows(Workspace.new(folder))
     drop_tables(project, "lambda", "floor", "width")
     project.edit("params.yaml", "values: [0.5, 1.0, 3.0]", "values: [0.5]")
     project.run("srledger", "ablations", "--write")

@@ -86,7 +86,7 @@ def test_the_next_sweep_runs_only_what_is_missing(swept: tuple[Workspace, str], 
 def test_a_typo_is_answered_with_the_nearest(
     finished: Workspace, tmp_path: Path, command: tuple[str, ...], nearest: str
 ) -> None:
-    workspace = with_flows(Workspace(tmp_path / "project"))
+    workspace = with_flows(Workspace.new(tmp_path / "project"))
     done = workspace.run("srledger", *command, check=False)
     assert done.returncode == 1 and f"nearest:  {nearest}\n" in done.stderr and "Traceback" not in done.stderr
     assert not (workspace.folder / "data").exists()

@@ -18,7 +18,7 @@ OFF_LEVEL = "off: { config.lambda_heat: 0.0 }"
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A copy in which the grid has run once, cut to the rows of scale `smoke`; tests must not change it."""
-    workspace = Workspace(tmp_path_factory.mktemp("swept") / "project")
+    workspace = Workspace.new(tmp_path_factory.mktemp("swept") / "project")
     params = workspace.folder / "params.yaml"
     text = re.sub(r"(?ms)^  landmark_unet_lambda:\n.*?(?=^  landmark_unet_gamma:)", "", params.read_text("utf-8"))
     text = re.sub(r"(?ms)^  landmark_unet_floor:\n.*?(?=^metrics:)", "\n", text)
@@ -79,7 +79,7 @@ def test_one_level_changed_runs_one_row(copy: Workspace) -> None:
 
     copy.run("srledger", "ablations", "--write")
     ran = stages_run(copy.run("dvc", "repro", GRID).stdout)
-    assert ran == {"grid", f"train@{OFF}", f"evaluate@{OFF}", "gate_rows", "report", "machine"}
+    assert ran == {"grid", f"train@{OFF}", f"evaluate@{OFF}", "gate_rows", "probes", "report", "machine"}
     after = cells(copy)
     moved = {row for table, row, metric in after if after[table, row, metric] != before[table, row, metric]}
     assert moved == {OFF}
@@ -100,7 +100,7 @@ def test_a_failed_row_says_why_and_the_others_have_numbers(swept: Workspace, cop
     assert failed.returncode != 0 and "report" not in stages_run(failed.stdout)  # DVC alone leaves the report out
     why = re.findall(r"(?m)^srledger: (.+)$", failed.stderr)[-1]
     copy.run("srledger", "ablations", "--failed", OFF, "--why", why)
-    copy.run("dvc", "repro", "--single-item", f"{GRID}:gate_rows", f"{GRID}:report")
+    copy.run("dvc", "repro", "--single-item", f"{GRID}:gate_rows", f"{GRID}:probes", f"{GRID}:report")
 
     found = cells(copy)
     assert {cell["status"] for (_, row, _), cell in found.items() if row == OFF} == {f"failed: {why}"}

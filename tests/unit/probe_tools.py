@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from srledger.evaluation.measure import Panel
+from srledger.layout import Layout
 from srledger.probes import Look
 from srledger.probing.source import Images, Source
 from srledger.reporting.figures import colours_of
@@ -55,7 +56,7 @@ class MadeUp(Source):
         return self._values[row]
 
     def panel(self, metrics: Sequence[str]) -> Panel:
-        return Panel(metrics, (), "test")
+        return Panel(metrics, (), Layout("test"))
 
     def restored(self, row: str, seed: int, count: int, sample: int = 0) -> Images:
         images = self._images[row]

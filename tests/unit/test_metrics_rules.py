@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from encoder_tools import untrained_encoder
 from skimage import data
 
 from srledger.metrics import Metric, MetricName, MetricUnavailable
@@ -12,22 +13,27 @@ from srledger.plugins import plugin_class, plugin_names
 from srledger.seeds import numpy_generator
 from srledger.weights import catalogue, resolve_all
 
-SIDE_PX = 192  # four blocks of NIQE
+
+def side_px(name: str) -> int:
+    """Four blocks of NIQE, and less where a transformer looks: its attention grows with the fourth power."""
+    return 192 if plugin_class("metrics", name).pipeline_encoder is None else 64
 
 
 def build(name: str) -> Metric:
     """The metric with what weights there are, or a skip that says which are missing."""
-    needed = plugin_class("metrics", name).weights
-    weights = resolve_all(needed)
-    if missing := sorted(set(needed) - set(weights)):
+    metric = plugin_class("metrics", name)
+    weights = resolve_all(metric.weights)
+    if missing := sorted(set(metric.weights) - set(weights)):
         pytest.skip(f"weights not at hand: {', '.join(missing)} (set SRLEDGER_WEIGHTS or SRLEDGER_MIRROR)")
+    if metric.pipeline_encoder is not None:
+        weights[metric.pipeline_encoder] = untrained_encoder()
     return MetricName.parse(name).build(weights)
 
 
-def photographs(count: int) -> torch.Tensor:
-    """``count`` squares of one photograph, uint8 ``count x 3 x SIDE x SIDE``."""
-    image = data.astronaut()
-    squares = [image[40 * k : 40 * k + SIDE_PX, 60 + 30 * k : 60 + 30 * k + SIDE_PX] for k in range(count)]
+def photographs(count: int, name: str) -> torch.Tensor:
+    """``count`` squares of one photograph for the metric, uint8 ``count x 3 x side x side``."""
+    image, side = data.astronaut(), side_px(name)
+    squares = [image[40 * k : 40 * k + side, 60 + 30 * k : 60 + 30 * k + side] for k in range(count)]
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -47,7 +53,7 @@ def measure(name: str, *batches: tuple[torch.Tensor, torch.Tensor]) -> torch.Ten
 
 @pytest.mark.parametrize("name", plugin_names("metrics"))
 def test_values_do_not_depend_on_the_batch_and_are_repeatable(name: str) -> None:
-    hr = photographs(4)
+    hr = photographs(4, name)
     sr = with_noise(hr, 10.0)
     together = measure(name, (sr, hr))
     one_by_one = measure(name, *[(sr[k : k + 1], hr[k : k + 1]) for k in range(4)])
@@ -59,14 +65,16 @@ def test_values_do_not_depend_on_the_batch_and_are_repeatable(name: str) -> None
 
 @pytest.mark.parametrize("name", plugin_names("metrics"))
 def test_values_are_finite_on_random_images(name: str) -> None:
-    pixels = numpy_generator("random images", 0).integers(0, 256, (2, 2, 3, SIDE_PX, SIDE_PX), dtype=np.uint8)
+    pixels = numpy_generator("random images", 0).integers(
+        0, 256, (2, 2, 3, side_px(name), side_px(name)), dtype=np.uint8
+    )
     sr, hr = torch.from_numpy(pixels)
     assert torch.isfinite(measure(name, (sr, hr))).all()
 
 
 @pytest.mark.parametrize("name", [name for name in plugin_names("metrics") if plugin_class("metrics", name).paired])
 def test_paired_metrics_are_symmetric_and_best_for_equal_images(name: str) -> None:
-    hr = photographs(3)
+    hr = photographs(3, name)
     sr = with_noise(hr, 10.0)
     forth, back, equal = measure(name, (sr, hr)), measure(name, (hr, sr)), measure(name, (hr, hr))
     torch.testing.assert_close(forth, back, rtol=1e-5, atol=1e-6)
@@ -80,7 +88,7 @@ def test_paired_metrics_are_symmetric_and_best_for_equal_images(name: str) -> No
 
 @pytest.mark.parametrize("name", plugin_names("metrics"))
 def test_more_noise_is_worse(name: str) -> None:
-    hr = photographs(3)
+    hr = photographs(3, name)
     values = torch.stack([measure(name, (with_noise(hr, deviation), hr)) for deviation in (3.0, 12.0, 40.0)])
     steps = values.diff(dim=0) * (-1 if plugin_class("metrics", name).higher_is_better else 1)
     assert (steps > 0).all()
@@ -88,13 +96,16 @@ def test_more_noise_is_worse(name: str) -> None:
 
 @pytest.mark.parametrize("name", plugin_names("metrics"))
 def test_a_metric_without_its_weights_says_so_and_names_no_machine(name: str) -> None:
-    needed = plugin_class("metrics", name).weights
-    if not needed:
+    metric = plugin_class("metrics", name)
+    if not metric.weights and metric.pipeline_encoder is None:
         assert isinstance(MetricName.parse(name).build({}), Metric)
         return
     with pytest.raises(MetricUnavailable) as caught:
         MetricName.parse(name).build({})
-    assert str(caught.value) == f"weights '{needed[0]}' are not at hand (make weights)"
+    if metric.pipeline_encoder is not None:
+        assert str(caught.value) == f"there is no encoder '{metric.pipeline_encoder}'"
+    else:
+        assert str(caught.value) == f"weights '{metric.weights[0]}' are not at hand (make weights)"
 
 
 @pytest.mark.parametrize("name", plugin_names("metrics"))
