@@ -42,7 +42,7 @@ class Workspace:
         self.env = {
             **os.environ,
             "PYTHONPATH": str(folder / "src"),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(folder.parent / "pycache"),  # compiled once, and not in the copy
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
             "DVC_SITE_CACHE_DIR": str(folder / ".dvc-site"),
         }

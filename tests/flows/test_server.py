@@ -91,6 +91,7 @@ def test_cancelling_ends_the_trainer_and_frees_its_lease(served: Served) -> None
     (served.folder / "params.yaml").write_text(params, encoding="utf-8")
 
 
+@pytest.mark.slow  # make test-kills
 def test_a_killed_worker_takes_its_trainer_along_and_another_carries_on(served: Served) -> None:
     params = (served.folder / "params.yaml").read_text(encoding="utf-8")
     served.train_for_long()

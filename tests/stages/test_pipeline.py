@@ -102,7 +102,11 @@ def test_the_hashed_code_is_the_code_that_dvc_watches(finished: Workspace) -> No
 def test_a_row_whose_data_cannot_be_had_stands_in_the_tables(finished: Workspace, tmp_path: Path) -> None:
     copy = finished.copy_to(tmp_path / "copy")
     copy.edit("params.yaml", "set5: null", 'set5: { unavailable: "its folder is not given" }')
-    copy.edit("params.yaml", "rows: [bicubic, landmark_unet, landmark", "rows: [bicubic_on_set5_x4, bicubic, landmark_unet, landmark")
+    copy.edit(
+        "params.yaml",
+        "rows: [bicubic, landmark_unet, landmark",
+        "rows: [bicubic_on_set5_x4, bicubic, landmark_unet, landmark",
+    )
     copy.run("python", "stages/report.py")
     cells = (copy.folder / "reports/smoke/cells.csv").read_text(encoding="utf-8").splitlines()
     of_set5 = [cell for cell in cells if cell.startswith("set5_x4,bicubic,set5_x4,psnr_y_ycbcr_crop4,,")]
@@ -161,7 +165,9 @@ def test_a_method_and_a_metric_are_one_file_and_one_entry_each(finished: Workspa
     entry = "  nearest: { method: nearest, task: faces_x8, prior: uniform }\n"
     copy.edit("params.yaml", "\nvariants:\n", f"\nvariants:\n{entry}")
     copy.edit("params.yaml", "\n  - psnr_rgb\n", "\n  - psnr_rgb\n  - grey_levels\n")
-    copy.edit("params.yaml", "rows: [bicubic, landmark_unet, landmark", "rows: [nearest, bicubic, landmark_unet, landmark")
+    copy.edit(
+        "params.yaml", "rows: [bicubic, landmark_unet, landmark", "rows: [nearest, bicubic, landmark_unet, landmark"
+    )
     tests = str(Path(__file__).parents[1] / "contract")
     contract = copy.run("python", "-m", "pytest", "-q", "-k", "nearest or grey_levels", tests)
     assert " passed" in contract.stdout
