@@ -40,10 +40,10 @@ test: env  ## the test suite: no network, no mirror needed
 	$(ACTIVATE) python -m pytest -n 2 --dist loadfile -m 'not slow' tests
 
 test-kills: env  ## kill -9 of trainers, services and workers in the middle of their work; minutes
-	$(ACTIVATE) python -m pytest -m slow tests/crash tests/flows/test_server.py
+	$(ACTIVATE) python -m pytest -m slow tests/crash tests/flows/test_server.py tests/flows/test_sweep.py
 
 test-machines: env  ## docs/several-machines.md typed: sshd, PostgreSQL, two workers; needs `make machines-deps`
-	$(ACTIVATE) python -m pytest -m slow tests/flows/test_several_machines.py
+	$(ACTIVATE) python -m pytest -m slow tests/flows/test_several_machines.py tests/flows/test_remote.py
 
 check: env  ## lint, types, and every committed report rendered again and compared
 	$(ACTIVATE) ruff check .

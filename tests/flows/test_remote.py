@@ -27,6 +27,7 @@ def ran(said: str) -> set[str]:
     return {line.split("'")[1] for line in said.splitlines() if ": Running stage '" in line}
 
 
+@pytest.mark.slow  # make test-machines
 def test_what_one_machine_made_another_fetches(tmp_path: Path) -> None:
     first, second = (sharing(tmp_path / name, tmp_path / "remote") for name in ("first", "second"))
 

@@ -92,6 +92,7 @@ def test_a_typo_is_answered_with_the_nearest(
     assert not (workspace.folder / "data").exists()
 
 
+@pytest.mark.slow  # make test-kills
 def test_kill_9_of_the_command_ends_its_trainer(finished: Workspace, tmp_path: Path) -> None:
     workspace = with_flows(finished.copy_to(tmp_path / "project"))
     workspace.edit("params.yaml", "training: { steps: 24,", "training: { steps: 2000000,")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from conftest import Workspace
@@ -65,10 +67,13 @@ def test_config_prints_what_is_resolved(workspace: Workspace) -> None:
     )
 
 
-def test_another_scale_leaves_params_and_lock_alone(workspace: Workspace) -> None:
-    workspace.edit("params.yaml", "\nscale: smoke", "\nscale: quick")
-    before = workspace.files("params.yaml", ".")["params.yaml"]
-    workspace.run("srledger", "repro", "--scale", "smoke", "--only", "bicubic")
-    assert (workspace.folder / "params.yaml").read_bytes() == before
-    assert not (workspace.folder / "dvc.lock").exists()
-    assert (workspace.folder / "results" / "smoke" / "bicubic" / "rows.parquet").exists()
+def test_another_scale_leaves_params_and_lock_alone(finished: Workspace, tmp_path: Path) -> None:
+    copy = finished.copy_to(tmp_path / "copy")
+    copy.edit("params.yaml", "\nscale: smoke", "\nscale: quick")
+    (copy.folder / "dvc.lock").unlink()
+    shutil.rmtree(copy.folder / "results")
+    before = (copy.folder / "params.yaml").read_bytes()
+    copy.run("srledger", "repro", "--scale", "smoke", "--only", "bicubic")
+    assert (copy.folder / "params.yaml").read_bytes() == before
+    assert not (copy.folder / "dvc.lock").exists()
+    assert (copy.folder / "results" / "smoke" / "bicubic" / "rows.parquet").exists()

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srledger.ablations import clear_failures
 from srledger.config import Params
 from srledger.errors import SrledgerError, unknown_name
 from srledger.gates import KINDS, Subjects
 from srledger.gates.engine import Engine
 from srledger.io import write_json, write_text
 from srledger.layout import Layout, fresh_folder
+from srledger.leftovers import clear_leftovers
 from srledger.progress import Progress
 
 NAMED_AT_MOST = 5
@@ -29,9 +29,7 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
     """
     if kind not in KINDS:
         raise unknown_name("gate", kind, KINDS, where="stages/gate.py")
-    if kind == "rows" and layout.ablations:
-        # Not only before the report: the input of this stage must not hold failures that are over.
-        clear_failures(layout, params.rows)
+    dropped = clear_leftovers(params, layout) if kind == "rows" else []
     module: Subjects = importlib.import_module(f"srledger.gates.{kind}")
     engine = Engine(layout.data_docs(kind))
     table = layout.failed_gates(kind)
@@ -62,7 +60,8 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
         engine.build_docs()
         if failures:
             raise _failed(kind, failures, table)
-    return f"gate {kind}: {n_checks} checks of {n_values} values passed"
+    line = f"gate {kind}: {n_checks} checks of {n_values} values passed"
+    return line + (f"; dropped {', '.join(dropped)}" if dropped else "")
 
 
 def _stops(check: dict[str, Any]) -> bool:

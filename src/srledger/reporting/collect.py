@@ -19,23 +19,12 @@ from srledger.config import Evaluation, Params, Task
 from srledger.errors import SrledgerError
 from srledger.gates import KINDS
 from srledger.io import read_json, write_json, write_table
-from srledger.layout import FAILED, INACTIVE, PUBLIC, RESTRICTED, Layout, is_inactive
+from srledger.layout import INACTIVE, PUBLIC, RESTRICTED, Layout, is_inactive
 from srledger.packs import Pack
 from srledger.reporting.absent import failed_record, unavailable_record
 from srledger.reporting.data_page import EXPLORATION, PICTURES
 from srledger.reporting.gates_page import GATES
 from srledger.reporting.probes_page import collect_probes
-
-
-def drop_removed(params: Params, layout: Layout) -> list[str]:
-    """Delete the runs and results of rows that no longer stand in params.yaml; DVC does not notice them."""
-    dropped = []
-    for folder, known in ((layout.run(""), params.rows), (layout.result(""), params.evaluations)):
-        for path in sorted(folder.glob("*")):
-            if path.is_dir() and path.name not in known and path.name != FAILED:
-                shutil.rmtree(path)
-                dropped.append(path.as_posix())
-    return dropped
 
 
 def collect(params: Params, layout: Layout, folder: Path, *, private: bool = False) -> None:

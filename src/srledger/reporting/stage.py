@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from srledger.ablations import clear_failures
 from srledger.config import Params
 from srledger.gates.vouchers import check_vouchers
 from srledger.layout import Layout, fresh_folder
-from srledger.reporting.collect import collect, drop_removed
+from srledger.reporting.collect import collect
 from srledger.reporting.render import render_report
 
 PUBLISHED = "published"
@@ -16,10 +15,7 @@ PUBLISHED = "published"
 
 def report(params: Params, layout: Layout) -> str:
     """Write ``reports/<scale>`` and, where a set may not be redistributed, ``private/<scale>``; returns a line."""
-    dropped = drop_removed(params, layout)
     check_vouchers(params, layout)
-    if layout.ablations:
-        clear_failures(layout, params.rows)
     with fresh_folder(layout.report() / "rows") as part:
         collect(params, layout, part)
     render(params, layout.report(), layout.report() / "rows", layout.root)
@@ -29,7 +25,7 @@ def report(params: Params, layout: Layout) -> str:
             collect(params, layout, part, private=True)
         render(params, layout.private(), layout.private() / "rows", layout.root)
         line += f"; with restricted pictures: {layout.private() / 'index.html'}"
-    return line + (f"; dropped {', '.join(dropped)}" if dropped else "")
+    return line
 
 
 def render(params: Params, folder: Path, rows: Path, root: Path) -> None:
