@@ -52,8 +52,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def body(self, data: bytes) -> None:
-        self.wfile.write(data)
-        self.request_seen.sent_bytes += len(data)
+        self.request_seen.sent_bytes += len(data)  # before: when the write returns, the client may have gone on
+        try:
+            self.wfile.write(data)
+        except OSError:
+            self.request_seen.sent_bytes -= len(data)
+            raise
 
     def asked_from(self) -> int:
         """The first byte that the client wants."""
