@@ -59,7 +59,6 @@ class Workspace:
         self.env = {
             **os.environ,
             "PYTHONPATH": str(folder / "src"),
-            "PYTHONPYCACHEPREFIX": str(folder.parent / "pycache"),  # compiled once, and not in the copy
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
             "DVC_SITE_CACHE_DIR": str(folder / ".dvc-site"),
         }
