@@ -37,7 +37,7 @@ ablations: env  ## the ablation grid and its report, one stage after another (dv
 	$(ACTIVATE) srledger config && dvc repro ablations/dvc.yaml
 
 test: env  ## the test suite: no network, no mirror needed
-	$(ACTIVATE) python -m pytest -n 2 --dist loadfile -m 'not slow' tests
+	$(ACTIVATE) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' tests
 
 test-kills: env  ## kill -9 of trainers, services and workers in the middle of their work; minutes
 	$(ACTIVATE) python -m pytest -m slow tests/crash tests/flows/test_server.py tests/flows/test_sweep.py
