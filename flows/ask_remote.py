@@ -23,6 +23,8 @@ def describe(name: str) -> dict[str, Any]:
             return found
         try:
             remote = repo.cloud.get_remote_odb(name)
+            if remote.fs.protocol == "s3":
+                remote.fs.ls(remote.path.partition("/")[0], detail=False)  # no push makes the bucket
             with contextlib.suppress(FileNotFoundError):  # the first push makes the folder
                 remote.fs.ls(remote.path, detail=False)
         except Exception as error:  # every kind of remote has its own

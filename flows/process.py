@@ -27,7 +27,7 @@ STOPPED = "stopped"
 # DVC's advice after every stage, which is for a person who types `dvc repro`
 ADVICE = re.compile(
     r"\s*$|To track the changes with git, run:|\tgit add |To enable auto staging, run:|\tdvc config core\.autostage"
-    r"|Use `dvc push`"
+    r"|Use `dvc push`|Having any troubles\?"
 )
 RESTORED = ("is cached - skipping run", "Pulling data for stage")  # from the run cache; by the lock file's hashes
 
@@ -206,4 +206,6 @@ def why(lines: Sequence[str], status: int) -> str:
     found = re.search(r"exited with (-?\d+)", ended)
     if found and int(found[1]) < 0:
         return f"killed by {signal.Signals(-int(found[1])).name}"
-    return own[-1] if own else ended or f"ended with status {status}"
+    if own:
+        return own[-1].removeprefix("ERROR: ").removeprefix("unexpected error - ")
+    return ended or f"ended with status {status}"

@@ -129,9 +129,10 @@ ENDED = "ERROR: failed to reproduce 'train@x': failed to run: python stages/trai
         ([*RUN, "srledger: the loss is no number", "  where: step 3", ENDED + "1"], 1, "the loss is no number"),
         ([*RUN, "Traceback:", "RuntimeError: CUDA out of memory", ENDED + "1"], 1, "RuntimeError: CUDA out of memory"),
         ([*RUN, ENDED + "-9"], 255, "killed by SIGKILL"),
+        (["Collecting", "ERROR: unexpected error - no such bucket"], 255, "no such bucket"),
         ([], 137, "ended with status 137"),
     ],
-    ids=["a mistake", "an exception", "a kill", "silence"],
+    ids=["a mistake", "an exception", "a kill", "DVC's own", "silence"],
 )
 def test_the_line_that_says_most_is_found(lines: list[str], status: int, said: str) -> None:
     assert why(lines, status) == said

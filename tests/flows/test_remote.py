@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,32 @@ def test_remotes_that_cannot_be_used_are_refused_with_what_mends_it(tmp_path: Pa
     done = workspace.run("srledger", "pipeline", TARGET, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr and ran(done.stdout) == set()
     assert done.stderr.startswith("srledger: the DVC remote can't be reached")
+
+
+def test_a_bucket_that_does_not_exist_is_named_before_anything_starts(tmp_path: Path) -> None:
+    class NoBucket(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>"
+            self.send_response(404)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    workspace = with_flows(Workspace.new(tmp_path / "project"))
+    with HTTPServer(("127.0.0.1", 0), NoBucket) as store:
+        threading.Thread(target=store.serve_forever, daemon=True).start()
+        workspace.run("dvc", "remote", "add", "--quiet", "--default", "shared", "s3://lab/srledger")
+        for setting in (("endpointurl", f"http://127.0.0.1:{store.server_port}"), ("access_key_id", "a")):
+            workspace.run("dvc", "remote", "modify", "--local", "shared", *setting)
+        workspace.run("dvc", "remote", "modify", "--local", "shared", "secret_access_key", "b")
+        with pytest.raises(SrledgerError) as refused:
+            check_remote(workspace.folder, "shared")
+        store.shutdown()
+    assert refused.value.facts["found"] == "The specified bucket does not exist"
 
 
 @pytest.mark.parametrize(
