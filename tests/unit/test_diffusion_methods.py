@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from srledger.diffusion.config import DiffusionConfig
 from srledger.diffusion.images import upsample
 from srledger.diffusion.sampler import State
 from srledger.errors import SrledgerError
@@ -30,6 +32,9 @@ TINY_SRDIFF = {
     "width": 8, "multipliers": (1, 2), "encoder_width": 8, "encoder_blocks": 2, "encoder_growth": 4,
     "sampling_steps": 4, "pretraining": 0.5,
 }  # fmt: skip
+
+
+Tiny = Callable[..., sr3.Sr3 | srdiff.SrDiff]
 
 
 def tiny_sr3(**settings: object) -> sr3.Sr3:
@@ -56,6 +61,28 @@ def batch(progress: float = 0.9, size: int = 2) -> Batch:
 
 def parameters(module: torch.nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
+
+
+OTHERWISE: dict[str, object] = {
+    "sampling_steps": 6, "sampling_end_point": "literal", "sampler": "ddim", "variance": "beta", "clip_x0": False,
+    "samples": 2, "lr_fill": "literal",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", sorted(DiffusionConfig.sampling_settings))
+@pytest.mark.parametrize("tiny", [tiny_sr3, tiny_srdiff])
+def test_a_setting_of_sampling_alone_changes_what_is_restored_and_no_loss(tiny: Tiny, setting: str) -> None:
+    base, changed = (tiny(schedule="linear", train_steps=40, **more) for more in ({}, {setting: OTHERWISE[setting]}))
+    for progress in (0.1, 0.9):  # SRDiff's two losses
+        losses = []
+        for method in (base, changed):
+            torch.manual_seed(1)  # of dropout
+            losses.append(method.train().loss(batch(progress))["total"])
+        assert torch.equal(*losses)
+    given = batch()
+    with torch.no_grad():
+        images = [method.eval().restore(given.lr, given.prior, [1, 2]) for method in (base, changed)]
+    assert not torch.equal(*images)
 
 
 @pytest.mark.parametrize(

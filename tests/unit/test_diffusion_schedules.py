@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -18,8 +20,20 @@ def test_sr3_leaves_almost_nothing_of_the_image_after_2000_steps() -> None:
 
 @pytest.mark.parametrize(("steps", "left"), [(500, 0.081), (200, 0.37), (100, 0.61), (50, 0.78)])
 def test_the_unmatched_end_point_leaves_most_of_the_image(steps: int, left: float) -> None:
-    config = DiffusionConfig(sampling_steps=steps, match_end_point=False)
+    config = DiffusionConfig(sampling_steps=steps, sampling_end_point="literal")
     assert float(sampling_schedule(config).gammas[-1]) == pytest.approx(left, abs=0.006)
+
+
+def test_the_end_points_of_training_and_of_sampling_are_two_settings() -> None:
+    """SR3's ratio, four steps of training to one of sampling, leaves as much of the image over any number of steps."""
+    few = {"train_steps": 80, "sampling_steps": 20}
+    matched, literal = DiffusionConfig(**few), DiffusionConfig(sampling_end_point="literal", **few)
+    assert torch.equal(training_schedule(matched).gammas, training_schedule(literal).gammas)
+    assert float(sampling_schedule(matched).gammas[-1]) < 5e-5
+    assert float(sampling_schedule(literal).gammas[-1]) == pytest.approx(0.081, abs=0.02)
+    public = DiffusionConfig(match_end_point=False, sampling_end_point="literal", train_steps=1000, sampling_steps=100)
+    assert float(training_schedule(public).gammas[-1]) == pytest.approx(math.exp(-5), rel=0.03)
+    assert float(sampling_schedule(public).gammas[-1]) == pytest.approx(0.61, abs=0.006)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 20, 100, 500])
@@ -50,8 +64,9 @@ def test_impossible_schedules_are_refused() -> None:
         DiffusionConfig(train_steps=10, sampling_steps=11)
     with pytest.raises(ValidationError, match="train_steps"):
         DiffusionConfig(train_steps=1, sampling_steps=1)
-    with pytest.raises(ValidationError, match="linear schedule"):
-        DiffusionConfig(schedule="cosine", match_end_point=False)
+    for end_point in ({"match_end_point": False}, {"sampling_end_point": "literal"}):
+        with pytest.raises(ValidationError, match="linear schedule"):
+            DiffusionConfig(schedule="cosine", **end_point)
     for bound in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValidationError, match="lower_bound"):
             DiffusionConfig(lower_bound=bound)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,15 @@ MaskRule = Literal["max", "sum"]
 
 
 class DiffusionConfig(PluginConfig):
-    """How noise is added, predicted and taken away, and what an attention map does; by default as SR3 and YODA do."""
+    """How noise is added, predicted and taken away, and what an attention map does; by default as SR3 and YODA do.
+
+    Class attributes:
+        sampling_settings: settings that no loss reads, so that one network can be sampled with several values of each.
+    """
+
+    sampling_settings: ClassVar[frozenset[str]] = frozenset(
+        {"sampling_steps", "sampling_end_point", "sampler", "variance", "clip_x0", "samples", "lr_fill"}
+    )
 
     target: Target = Field(default="eps", description="what the network predicts")
     loss: Literal["l1", "mse"] = "l1"
@@ -23,7 +31,10 @@ class DiffusionConfig(PluginConfig):
     sampling_steps: int = Field(default=500, ge=1, description="T of sampling, spread evenly over that of training")
     match_end_point: bool = Field(
         default=True,
-        description="linear only; false: the last beta stays 1e-2 over any number of steps",
+        description="of training, linear only; false: the last beta stays 1e-2 over any number of steps",
+    )
+    sampling_end_point: Literal["trained", "literal"] = Field(
+        default="trained", description="linear only; literal: the betas of training over fewer steps; much is left then"
     )
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     variance: Variance = Field(default="posterior", description="of an ancestral step; beta is 1 - alpha, as SR3 says")
@@ -38,6 +49,6 @@ class DiffusionConfig(PluginConfig):
     def _check(self) -> Self:
         if self.sampling_steps > self.train_steps:
             raise ValueError(f"sampling_steps ({self.sampling_steps}) must not exceed train_steps ({self.train_steps})")
-        if not self.match_end_point and self.schedule != "linear":
-            raise ValueError(f"match_end_point: false belongs to the linear schedule, found {self.schedule}")
+        if self.schedule != "linear" and not (self.match_end_point and self.sampling_end_point == "trained"):
+            raise ValueError(f"end points can be chosen for the linear schedule alone, found {self.schedule}")
         return self

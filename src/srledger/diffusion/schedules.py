@@ -48,13 +48,18 @@ def from_betas(betas: torch.Tensor) -> NoiseSchedule:
     return NoiseSchedule(gammas, tuple(range(len(gammas))))
 
 
-def linear_schedule(steps: int, *, match_end_point: bool = True) -> NoiseSchedule:
-    """SR3's: betas from 1e-6 to 1e-2 over 2000 steps.
+def matched_last_beta(steps: int) -> float:
+    """The last beta of a linear schedule that leaves as little of the image as SR3's 1e-2 does after 2000 steps."""
+    return LAST_BETA * SR3_STEPS / steps
 
-    For another number of steps the last beta grows in proportion, so that as little of the image is left at the end;
-    without ``match_end_point`` it stays 1e-2, and a sampler that starts from pure noise starts wrong.
+
+def linear_schedule(steps: int, last_beta: float | None = None) -> NoiseSchedule:
+    """SR3's: betas from 1e-6 to 1e-2 over 2000 steps, to ``matched_last_beta`` over another number of them.
+
+    With a smaller ``last_beta`` some of the image is left at the end, and a sampler that starts from pure noise starts
+    wrong.
     """
-    last = LAST_BETA * (SR3_STEPS / steps if match_end_point else 1)
+    last = matched_last_beta(steps) if last_beta is None else last_beta
     if steps == 1:
         return from_betas(torch.tensor([last], dtype=torch.float64).clamp(max=LARGEST_BETA))
     return from_betas(torch.linspace(FIRST_BETA, last, steps, dtype=torch.float64).clamp(max=LARGEST_BETA))
@@ -74,15 +79,20 @@ def training_schedule(config: DiffusionConfig) -> NoiseSchedule:
     """The levels that a network learns."""
     if config.schedule == "cosine":
         return cosine_schedule(config.train_steps)
-    return linear_schedule(config.train_steps, match_end_point=config.match_end_point)
+    return linear_schedule(config.train_steps, _last_beta(config))
 
 
 def sampling_schedule(config: DiffusionConfig) -> NoiseSchedule:
     """The levels that a sampler visits: a part of those of training.
 
-    Without ``match_end_point`` the training betas' end points are kept over fewer steps, as SR3's code does it.
+    With a ``literal`` end point the betas run from the first to the last of training over fewer steps, as SR3's code
+    has it: the last level is far less noisy than what the network was told of pure noise.
     """
     respaced = training_schedule(config).respaced(config.sampling_steps)
-    if config.match_end_point:
+    if config.sampling_end_point == "trained":
         return respaced
-    return dataclasses.replace(respaced, gammas=linear_schedule(config.sampling_steps, match_end_point=False).gammas)
+    return dataclasses.replace(respaced, gammas=linear_schedule(config.sampling_steps, _last_beta(config)).gammas)
+
+
+def _last_beta(config: DiffusionConfig) -> float:
+    return matched_last_beta(config.train_steps) if config.match_end_point else LAST_BETA
