@@ -17,7 +17,7 @@ from flows.process import Result, StagePool
 from flows.run import Ended, RunBoard, bring_up_to_date
 from flows.terminal import TerminalBoard
 from flows.workspace import at_scale, check_sent, one_flow
-from srledger.ablations import mark_failed, select
+from srledger.ablations import Grid, mark_failed, select, untrained
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.layout import ABLATIONS, Layout
@@ -70,7 +70,7 @@ def sweep(root: Path, params: Params, only: Sequence[str], board: RunBoard) -> E
         )  # fmt: skip
     graph = read_graph(root, (GRID,), wait_s=params.orchestration.busy_wait_s, say=board.say)
     graph = asked_for(graph, frozenset(rows), board.say)
-    marking = _MarkingBoard(board, Layout(params.scale, root), rows)
+    marking = MarkingBoard(board, Layout(params.scale, root), params.ablations.grid, rows)
     return bring_up_to_date(root, params, graph, marking, excused=excuses(graph))
 
 
@@ -93,12 +93,13 @@ def _is_row(stage: Stage) -> bool:
     return stage.file == GRID and bool(stage.item)
 
 
-class _MarkingBoard:
+class MarkingBoard:
     """A board that also leaves word on disk: of the sweep, and of every row that failed, before the report starts."""
 
-    def __init__(self, board: RunBoard, layout: Layout, rows: Iterable[str]) -> None:
-        self._board, self._layout, self._rows = board, layout, rows
+    def __init__(self, board: RunBoard, layout: Layout, grid: Grid, rows: Iterable[str]) -> None:
+        self._board, self._layout, self._grid, self._rows = board, layout, grid, rows
         self._marked: set[str] = set()
+        self._untrained: dict[str, str] = {}  # row -> why its training gave no weights
         self._sweep: Sweep | None = None
         self.start, self.note, self.result, self.held, self.say = (
             board.start, board.note, board.result, board.held, board.say
@@ -120,8 +121,13 @@ class _MarkingBoard:
         self._board.finish(ended)
 
     def ended(self, stage: Stage, result: Result) -> None:
-        """Mark a row by the first of its stages that failed."""
+        """Mark a row by the first of its stages that failed; one that takes weights, by the training that it lacks."""
         if _is_row(stage) and not result.good and stage.item not in self._marked:
+            weights_of = self._grid.rows[stage.item].weights_of or ""
+            lacking = self._untrained.get(weights_of) if result.outcome == "blocked" else None
+            why = untrained(weights_of, lacking) if lacking else result.why
+            if stage.group == "train":
+                self._untrained[stage.item] = why
             self._marked.add(stage.item)
-            mark_failed(self._layout, stage.item, result.why)
+            mark_failed(self._layout, stage.item, why)
         self._board.ended(stage, result)

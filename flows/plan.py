@@ -16,7 +16,7 @@ SHOWN_REASONS = 3
 # machine.csv says what was done; the stage that did it is one of these
 GROUPS = {
     "train": ("train", "train_encoder", "distill"),
-    "evaluate": ("evaluate", "evaluate_students", "evaluate_transfers"),
+    "evaluate": ("evaluate", "evaluate_students", "evaluate_transfers", "evaluate_sampled"),
 }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Any
+from typing import Any, Literal
 
 from srledger.ablations import GridRow, expand
 from srledger.config import Params
@@ -18,8 +19,8 @@ from srledger.yamlmap import YamlFile
 class AblationParams(Params):
     """``Params`` whose rows are the grid's. Get it by ``Params.ablations``.
 
-    Over the settings of its base lie ``scales.<scale>.ablations.training``, then the table's ``training`` and
-    ``at.<scale>.training``, then what the row changes.
+    Over the settings of its base lie ``scales.<scale>.ablations.training``, then the table's ``config``, ``training``
+    and ``at.<scale>``, then what the row changes.
     """
 
     which = "ablations"
@@ -29,21 +30,36 @@ class AblationParams(Params):
         self.ablations = self
         self.grid = expand(file, self.entries)
         here = ("scales", self.scale, "ablations")
-        for name in self.block.ablations.rows if self.block.ablations.rows != "all" else ():
-            self._must_be("ablation row", name, self.grid.rows, *here, "rows")
+        self._wanted = self._listed(self.block.ablations.rows, *here, "rows")
         self.evaluation = self._layered(
             EvaluationConfig, ("evaluation",), ("scales", self.scale, "evaluation"), (*here, "evaluation")
         )
         self.rows = Lazily(self.grid.rows, self._row)
         self.evaluations = Lazily(self.grid.rows, self._evaluation)
 
+    def _listed(self, rows: tuple[str, ...] | Literal["all"], *keys: str) -> frozenset[str]:
+        """The rows that a list of rows and tables asks for; of a table those whose factors run at this scale."""
+        asked: set[str] = set(self.grid.rows) if rows == "all" else set()
+        for name in rows if rows != "all" else ():
+            self._must_be("ablation row or table", name, [*self.grid.rows, *self.grid.tables], *keys)
+            asked.update(self.grid.tables.get(name, (name,)))
+            if name in self.grid.rows and self.scale not in self.grid.rows[name].scales:
+                raise SrledgerError(
+                    f"ablation row '{name}' does not run at scale {self.scale}", where=self.file.place(keys),
+                    mend=f"add {self.scale} to the scales of its factors, or leave it out",
+                )  # fmt: skip
+        return frozenset(name for name in asked if self.scale in self.grid.rows[name].scales)
+
     def _state(self, name: str) -> str:
         if name not in self.grid.rows:
             raise unknown_name("ablation row", name, self.grid.rows, where=self.file.path.name)
-        rows = self.block.ablations.rows
         base = self.entries.variants[self.grid.rows[name].base]
         prior = str(self.grid.rows[name].settings.get("prior", base.prior))
-        return self._state_on(base.task, prior, rows == "all" or name in rows)
+        return self._state_on(base.task, prior, name in self._wanted)
+
+    def runs(self) -> tuple[str, ...]:
+        """Rows with a run of their own: not those that are sampled from another's weights."""
+        return tuple(name for name, row in self.grid.rows.items() if row.weights_of is None)
 
     def active_rows(self) -> tuple[str, ...]:
         """The rows that run at this scale, in grid order; no plug-in is loaded for the answer."""
@@ -74,20 +90,33 @@ class AblationParams(Params):
     def _table(self, name: str, rows: tuple[str, ...]) -> TableConfig:
         entry = self.entries.ablations[name]
         base = self.rows[rows[0]]
+        # Of crossed factors the names tell the rest: they are made of the rows with one change.
+        listed = {row: self.grid.rows[row].settings for row in rows if len(self.grid.rows[row].changes) <= 1}
         changed = dict.fromkeys(path for row in rows for path in self.grid.rows[row].settings)
-        values = {row: self.grid.rows[row].settings for row in rows} | {
-            base.name: {path: _setting(base, path) for path in changed}
-        }
-        listed = "; ".join(
-            f"{row}: " + ", ".join(f"{path} {canonical_json(value)}" for path, value in values[row].items())
-            for row in rows
+        listed[base.name] = {path: _setting(base, path) for path in changed}
+        settings = "; ".join(
+            f"{row}: " + ", ".join(f"{path} {canonical_json(value)}" for path, value in of_row.items())
+            for row, of_row in listed.items()
         )
         seeds = ", ".join(str(seed) for seed in base.training.seeds)
         note = f"{base.name} is {entry.base} on the budget of this table: {base.training.steps} steps, seeds {seeds}. "
         if len(base.training.seeds) == 1:
             note += "With one seed, how one training happens to end is part of every difference. "
         return TableConfig(
-            title=entry.title, task=base.task.name, rows=rows, note=f"{note}{listed}.", baseline=base.name
+            title=entry.title, task=base.task.name, rows=rows, note=f"{note}{self._sampled(rows)}{settings}.",
+            baseline=base.name,
+        )  # fmt: skip
+
+    def _sampled(self, rows: tuple[str, ...]) -> str:
+        """What a reader must know of the rows that are not trained."""
+        sampled = [row for row in rows if self.grid.rows[row].weights_of]
+        if not sampled:
+            return ""
+        changes = (change for row in sampled for change in self.grid.rows[row].changes if change.at_sampling)
+        paths = dict.fromkeys(path for change in changes for path in change.settings)
+        return (
+            f"{len(sampled)} of the {len(rows)} rows are not trained: they change {', '.join(paths)} when they restore,"
+            " with the weights and the noise of the row that is the same but for that. "
         )
 
     def _row(self, name: str) -> Row:
@@ -97,27 +126,45 @@ class AblationParams(Params):
             if "prior" in change.settings:
                 self._check_prior(str(change.settings["prior"]), entry.task, *change.keys)
         entry = entry.model_copy(update={"prior": grid_row.settings.get("prior", entry.prior)})
-        training = [("scales", self.scale, "ablations", "training")]
-        training += [("ablations", grid_row.table, *keys, "training") for keys in ((), ("at", self.scale))]
+        config, training = (
+            self._layers(*(("ablations", grid_row.table, *keys, part) for keys in ((), ("at", self.scale))))
+            for part in ("config", "training")
+        )
         row = self._made_row(
-            name, "ablation", entry, ("variants", grid_row.base), grid_row.layers("config"),
-            [*self._layers(*training), *grid_row.layers("training")],
+            name, "ablation", entry, ("variants", grid_row.base), [*config, *grid_row.layers("config")],
+            [*self._layers(("scales", self.scale, "ablations", "training")), *training, *grid_row.layers("training")],
         )  # fmt: skip
+        self._check_when(row, grid_row)
         if row.active and grid_row.changes:
-            self._check_against_base(row, grid_row)
-        return row
+            self._check_beside(row, grid_row)
+        return dataclasses.replace(row, weights_of=self.rows[grid_row.weights_of]) if grid_row.weights_of else row
 
-    def _check_against_base(self, row: Row, grid_row: GridRow) -> None:
+    def _check_when(self, row: Row, grid_row: GridRow) -> None:
+        """Refuse to train a network once more for settings that no training reads."""
+        unread = {f"config.{name}" for name in getattr(row.config, "sampling_settings", ())}
+        for change in grid_row.changes:
+            if not change.at_sampling and unread.issuperset(change.settings):
+                raise SrledgerError(
+                    f"ablation row '{row.name}' would train the network of another row again",
+                    where=self.file.place(change.keys), found=", ".join(change.settings),
+                    expected="of settings that only restoring reads: a factor with `at_sampling: true`",
+                    mend=f"add at_sampling: true to the factor {change.keys[3]}",
+                )  # fmt: skip
+
+    def _check_beside(self, row: Row, grid_row: GridRow) -> None:
+        """A row stands beside the one that it is compared with, or takes its weights from, and differs from it."""
         base = next(name for name in self.grid.tables[grid_row.table] if not self.grid.rows[name].changes)
+        other = grid_row.weights_of or base
+        what = "the row whose weights it takes" if grid_row.weights_of else "its base"
         place = self.file.place(grid_row.changes[-1].keys)
         rows = f"scales.{self.scale}.ablations.rows"
-        if not self.is_active(base):
+        if not self.is_active(other):
             raise SrledgerError(
-                f"ablation row '{row.name}' runs without its base", where=place, mend=f"add {base} to {rows}"
+                f"ablation row '{row.name}' runs without {what}", where=place, mend=f"add {other} to {rows}"
             )
-        if row.resolved() == self.rows[base].resolved():
+        if row.resolved() == self.rows[other].resolved():
             raise SrledgerError(
-                f"ablation row '{row.name}' is its base at scale {self.scale}", where=place, found=grid_row.settings,
+                f"ablation row '{row.name}' is {what} at scale {self.scale}", where=place, found=grid_row.settings,
                 expected="settings that differ", mend=f"leave it out of {rows}, or take another level",
             )  # fmt: skip
 

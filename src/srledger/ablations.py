@@ -1,38 +1,36 @@
-"""The ablation grid: the factor lists of params.yaml as named rows, and the lock file that DVC expands.
-
-DVC's ``foreach`` takes a dictionary, not factors: ``srledger ablations --write`` writes that dictionary.
-"""
+"""The ablation grid: the factor lists of params.yaml as named rows, trained or sampled from the weights of another."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from srledger.entries import SCALES, AblationEntry, FactorEntry, ParamsFile
 from srledger.errors import SrledgerError, unknown_name
-from srledger.io import canonical_json, read_json, write_json, write_text
+from srledger.io import canonical_json, read_json, write_json
 from srledger.layout import ABLATION_MARK, Layout
 from srledger.yamlmap import KeyPath, Layer, YamlFile
 
-LOCK = Path("ablations/grid.lock.yaml")
-HEADER = "# Made by `srledger ablations --write` from params.yaml; ablations/dvc.yaml runs these rows."
-WRITE = "srledger ablations --write"
 SETTING = re.compile(r"prior|(config|training)\.\w+")
 WHY_CHARACTERS = 300
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """One level of a factor: where it stands in params.yaml, and the settings it gives a row."""
+    """One level of a factor: where it stands in params.yaml, and the settings it gives a row.
+
+    ``at_sampling``: it is no part of the training, so that rows which differ in it share their weights. ``scales``:
+    where it runs.
+    """
 
     keys: KeyPath
     settings: Mapping[str, Any]
+    at_sampling: bool = False
+    scales: tuple[str, ...] = SCALES
 
     def of(self, part: str) -> dict[str, Any]:
         """The settings of ``config`` or ``training``, without that word."""
@@ -44,13 +42,17 @@ class GridRow:
     """A base with some of its settings changed (none: the base on the grid's budget).
 
     Attributes:
-        base: a variant. table: the table of params.yaml that the row comes from; its ``training`` and ``at`` hold.
+        base: a variant. table: the table of params.yaml that the row comes from; its ``config``, ``training`` and
+            ``at`` hold.
+        weights_of: the row whose weights it takes; None: it is trained. scales: where it runs, if anyone asks for it.
     """
 
     name: str
     base: str
     table: str
     changes: tuple[Change, ...]
+    weights_of: str | None = None
+    scales: tuple[str, ...] = SCALES
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -69,6 +71,10 @@ class Grid:
     rows: dict[str, GridRow]
     tables: dict[str, tuple[str, ...]]
 
+    def sampled_from(self, name: str) -> tuple[str, ...]:
+        """The rows that take the weights of row ``name``."""
+        return tuple(row.name for row in self.rows.values() if row.weights_of == name)
+
 
 def expand(file: YamlFile, entries: ParamsFile) -> Grid:
     """The grid of params.yaml. A combination of settings that stands in several tables is one row.
@@ -83,15 +89,23 @@ def expand(file: YamlFile, entries: ParamsFile) -> Grid:
         _check(file, table, entry, entries)
         of_table = []
         for label, changes in _combinations(file, table, entry):
-            row = GridRow(f"{entry.base}{ABLATION_MARK}{label}", entry.base, table, changes)
+            row = GridRow(
+                f"{entry.base}{ABLATION_MARK}{label}", entry.base, table, changes,
+                scales=tuple(scale for scale in SCALES if all(scale in change.scales for change in changes)),
+            )  # fmt: skip
+            if any(change.at_sampling for change in changes):  # the same row without those came before
+                row = dataclasses.replace(row, weights_of=names[_identity(row, entry, trained=True)])
             name = names.setdefault(_identity(row, entry), row.name)
-            if name == row.name and rows.setdefault(name, row).settings != row.settings:
+            first = rows.get(name, row)
+            if name == row.name and (first.settings, first.weights_of) != (row.settings, row.weights_of):
                 raise SrledgerError(
                     f"two ablations give the name '{name}' to different settings",
                     where=file.place(changes[-1].keys if changes else ("ablations", table)),
-                    found=f"{row.settings} and, in {rows[name].table}, {rows[name].settings}",
+                    found=f"{row.settings} and, in {first.table}, {first.settings}",
                     expected="one meaning per factor and level", mend="rename the factor or the level",
                 )  # fmt: skip
+            runs_at = {*first.scales, *row.scales}
+            rows[name] = dataclasses.replace(first, scales=tuple(scale for scale in SCALES if scale in runs_at))
             of_table.append(name)
         tables[table] = tuple(dict.fromkeys(of_table))
     return Grid(rows, tables)
@@ -104,6 +118,10 @@ def _check(file: YamlFile, table: str, entry: AblationEntry, entries: ParamsFile
     for scale in entry.at:
         if scale not in SCALES:
             raise unknown_name("scale", scale, SCALES, where=file.place((*here, "at", scale)))
+    for name, factor in entry.factors.items():
+        for scale in factor.scales if factor.scales != "all" else ():
+            if scale not in SCALES:
+                raise unknown_name("scale", scale, SCALES, where=file.place((*here, "factors", name, "scales")))
     for name in (table, *entry.factors, *(level for factor in entry.factors.values() for level in factor.levels)):
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or ABLATION_MARK in name:
             raise SrledgerError(
@@ -115,8 +133,8 @@ def _check(file: YamlFile, table: str, entry: AblationEntry, entries: ParamsFile
 def _combinations(file: YamlFile, table: str, entry: AblationEntry) -> Iterator[tuple[str, tuple[Change, ...]]]:
     """(label, changes) of every row of a table: the base, then one factor at a time, or all of them crossed."""
     factors = [_levels(file, ("ablations", table, "factors", name), factor) for name, factor in entry.factors.items()]
-    # A table with a training of its own shares no row with another: its name keeps them apart.
-    own = f"{ABLATION_MARK}{table}" if entry.training or entry.at else ""
+    # A table with settings of its own shares no row with another: its name keeps them apart.
+    own = f"{ABLATION_MARK}{table}" if entry.config or entry.training or entry.at else ""
     yield f"base{own}", ()
     if entry.cross:
         chosen = itertools.product(*([None, *levels.items()] for levels in factors))
@@ -138,7 +156,11 @@ def _combinations(file: YamlFile, table: str, entry: AblationEntry) -> Iterator[
 
 def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Change]:
     """Label (``gamma_0_5``) -> change, of one factor."""
-    levels = {level: Change((*keys, "levels", level), settings) for level, settings in factor.levels.items()}
+    scales = SCALES if factor.scales == "all" else factor.scales
+    levels = {
+        level: Change((*keys, "levels", level), settings, factor.at_sampling, scales)
+        for level, settings in factor.levels.items()
+    }
     for value in factor.values:
         level = re.sub(r"[^A-Za-z0-9]+", "_", canonical_json(value)).strip("_")
         if not level or level in levels:
@@ -146,7 +168,7 @@ def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Cha
                 "a value gives no name of its own", where=file.place((*keys, "values")), found=value,
                 mend="give the levels names: levels: { name: { setting: value } }",
             )  # fmt: skip
-        levels[level] = Change((*keys, "values"), {str(factor.path): value})
+        levels[level] = Change((*keys, "values"), {str(factor.path): value}, factor.at_sampling, scales)
     for change in levels.values():
         where = file.place(change.keys if factor.levels else (*keys, "path"))
         if not change.settings:
@@ -157,54 +179,28 @@ def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Cha
                     f"an ablation can't change '{path}'", where=where, found=path,
                     expected="prior, config.<setting> or training.<setting>",
                 )  # fmt: skip
+            if change.at_sampling and not path.startswith("config."):
+                raise SrledgerError(
+                    f"'{path}' is no setting of sampling", where=where, found=path, expected="config.<setting>",
+                    mend="leave at_sampling out: the rows are trained then",
+                )  # fmt: skip
     return {f"{keys[-1]}_{level}": change for level, change in levels.items()}
 
 
-def _identity(row: GridRow, entry: AblationEntry) -> str:
-    """Equal for rows that train alike: 0 and 0.0 are one value, true and 1 are two."""
-    settings = {path: float(value) if type(value) is int else value for path, value in row.settings.items()}
-    at = {scale: changes.model_dump() for scale, changes in entry.at.items()}
-    return canonical_json([row.base, settings, entry.training, at])
-
-
-def lock_text(grid: Grid, entries: ParamsFile) -> str:
-    """The lock file: one line per row, sorted, with everything of the grid that decides it."""
-    lines = [HEADER, "grid:" if grid.rows else "grid: {}"]
-    for name, row in sorted(grid.rows.items()):
-        base, table = entries.variants[row.base], entries.ablations[row.table]
-        item = {
-            "base": row.base,
-            "method": base.method,
-            "task": base.task,
-            "prior": row.settings.get("prior", base.prior),
-            "settings": row.settings,
-            "training": table.training,
-            "at": {scale: changes.training for scale, changes in table.at.items()},
+def _identity(row: GridRow, entry: AblationEntry, *, trained: bool = False) -> str:
+    """Equal for rows that train and sample alike (``trained``: of the row that it is without what is changed at
+    sampling): 0 and 0.0 are one value, true and 1 are two."""
+    parts = [
+        {
+            path: float(value) if type(value) is int else value
+            for change in row.changes
+            if change.at_sampling == at_sampling
+            for path, value in change.settings.items()
         }
-        lines.append(f"  {name}: {json.dumps(item, sort_keys=True, ensure_ascii=False, allow_nan=False)}")
-    return "\n".join(lines) + "\n"
-
-
-def write_lock(grid: Grid, entries: ParamsFile, root: Path) -> bool:
-    """Bring the lock file up to date; returns whether it had to change."""
-    text = lock_text(grid, entries)
-    changed = not (root / LOCK).exists() or (root / LOCK).read_text(encoding="utf-8") != text
-    if changed:
-        write_text(root / LOCK, text)
-    return changed
-
-
-def check_lock(grid: Grid, entries: ParamsFile, root: Path) -> None:
-    """Raises SrledgerError when the lock file is not what params.yaml gives: DVC would run another grid."""
-    if not (root / LOCK).exists():
-        raise SrledgerError("the ablation grid has no lock file", where=LOCK, mend=WRITE)
-    wanted, found = (set(text.splitlines()) for text in (lock_text(grid, entries), (root / LOCK).read_text("utf-8")))
-    if wanted != found:
-        rows = sorted({line.strip().partition(":")[0] for line in wanted ^ found if line != HEADER})
-        raise SrledgerError(
-            "the lock file of the ablation grid is not what params.yaml gives", where=LOCK,
-            found="other rows: " + ", ".join(rows) if rows else "another first line", mend=WRITE,
-        )  # fmt: skip
+        for at_sampling in (False, True)
+    ]
+    at = {scale: changes.model_dump() for scale, changes in entry.at.items()}
+    return canonical_json([row.base, parts[0], {} if trained else parts[1], entry.config, entry.training, at])
 
 
 def select(grid: Grid, only: Iterable[str]) -> tuple[str, ...]:
@@ -220,6 +216,11 @@ def select(grid: Grid, only: Iterable[str]) -> tuple[str, ...]:
             raise unknown_name("ablation row or table", name, known, where="params.yaml: ablations")
         wanted |= {name} if name in grid.rows else set(grid.tables[name])
     return tuple(row for row in grid.rows if row in wanted or not wanted)
+
+
+def untrained(weights_of: str, why: str) -> str:
+    """What the cells of a row say whose weights were not trained."""
+    return f"the training of {weights_of}, whose weights it takes, failed: {why}"
 
 
 def mark_failed(layout: Layout, row: str, why: str) -> None:

@@ -21,7 +21,7 @@ Scale = Annotated[str | None, typer.Option("--scale", "-s", help="a scale of par
 @app.command()
 def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = "", scale: Scale = None) -> None:
     """Print what params.yaml resolves to for one row; without a row, only check the file."""
-    from srledger.ablations import check_lock
+    from srledger.ablation_lock import check_lock
     from srledger.config import Params
     from srledger.layout import Layout
     from srledger.watched import check_files
@@ -34,6 +34,8 @@ def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = 
         return
     resolved = params.row(row)
     values = {"row": row, "scale": params.scale, "active": resolved.active, **resolved.resolved()}
+    if resolved.weights_of:
+        values["weights_of"] = resolved.weights_of.name
     typer.echo(json.dumps(values, indent=2))
 
 
@@ -91,15 +93,21 @@ def ablations(
     why: Annotated[str, typer.Option(help="what its cells shall say")] = "",
 ) -> None:
     """List the rows of the ablation grid, what each changes, and whether it runs at this scale."""
-    from srledger.ablations import LOCK, check_lock, mark_failed, select, write_lock
+    from srledger.ablation_lock import LOCK, check_lock, write_lock
+    from srledger.ablations import mark_failed, select, untrained
     from srledger.reports import open_report
 
     params, layout = open_report(scale, ablations=True)
     grid = params.ablations.grid
     if failed:
         for name in select(grid, [failed]):
-            mark_failed(layout, name, why)
-            typer.echo(f"{name}: marked as failed")
+            marked = {name: why}
+            if not (layout.run(name) / "run.json").exists():  # not the measuring failed, but the training
+                takers = filter(params.ablations.is_active, grid.sampled_from(name))
+                marked |= dict.fromkeys(takers, untrained(name, why))
+            for marked_row, words in marked.items():
+                mark_failed(layout, marked_row, words)
+                typer.echo(f"{marked_row}: marked as failed")
         return
     if write:
         typer.echo(f"{LOCK}: {'written' if write_lock(grid, params.entries, layout.root) else 'was up to date'}")
@@ -111,7 +119,8 @@ def ablations(
         return
     for name, row in grid.rows.items():
         changes = ", ".join(f"{path} {json.dumps(value)}" for path, value in row.settings.items()) or row.base
-        typer.echo(f"{name:40} {'runs' if name in active else 'does not run'}; {changes}")
+        sampled = f"; sampled from {row.weights_of}" if row.weights_of else ""
+        typer.echo(f"{name:40} {'runs' if name in active else 'does not run'}; {changes}{sampled}")
 
 
 @app.command()

@@ -95,6 +95,10 @@ class Params:
 
         return AblationParams(self.file, self.scale)
 
+    def runs(self) -> tuple[str, ...]:
+        """Rows with a run of their own."""
+        return tuple(self.rows)
+
     def holding(self, name: str) -> Params:
         """The parameters among whose rows ``name`` is: these, or those of the ablation grid."""
         return self.ablations if is_ablation(name) else self

@@ -51,7 +51,7 @@ class TaskEntry(PluginConfig):
 
 
 class Overrides(PluginConfig):
-    """What a row or an encoder changes at one scale."""
+    """What a row, an encoder or a table of the grid changes at one scale."""
 
     config: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -116,18 +116,16 @@ class FactorEntry(PluginConfig):
     path: str | None = Field(default=None, description="the setting that takes each of `values`")
     values: tuple[Any, ...] = ()
     levels: dict[str, dict[str, Any]] = Field(default_factory=dict, description="level -> setting -> value")
+    at_sampling: bool = Field(
+        default=False, description="its rows are not trained: they restore with the weights of the row without it"
+    )
+    scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where its rows run")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.path is None) != (not self.values) or bool(self.values) == bool(self.levels):
             raise ValueError("a factor has either `path` and `values`, or `levels`")
         return self
-
-
-class AblationTraining(PluginConfig):
-    """How an ablation trains otherwise at one scale."""
-
-    training: dict[str, Any] = Field(default_factory=dict)
 
 
 class AblationEntry(PluginConfig):
@@ -137,8 +135,9 @@ class AblationEntry(PluginConfig):
     base: str = Field(description="the variant whose settings are changed; it is a row of the table too")
     factors: dict[str, FactorEntry] = Field(min_length=1)
     cross: bool = Field(default=False, description="every combination of the factors, not one factor at a time")
+    config: dict[str, Any] = Field(default_factory=dict, description="of every row of this table, its base too")
     training: dict[str, Any] = Field(default_factory=dict, description="of every row of this table, its base too")
-    at: dict[str, AblationTraining] = Field(default_factory=dict, description="changes at a scale")
+    at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
 
 
 class ProbeScale(PluginConfig):
@@ -160,7 +159,7 @@ class ProbeEntry(PluginConfig):
 class AblationScale(PluginConfig):
     """The ablation grid at one scale: which rows run, and on what budget."""
 
-    rows: tuple[str, ...] | Literal["all"]
+    rows: tuple[str, ...] | Literal["all"] = Field(description="a table's name stands for all its rows")
     training: dict[str, Any]
     evaluation: dict[str, Any]
 

@@ -10,12 +10,12 @@ from srledger.layout import FAILED, Layout
 
 
 def clear_leftovers(params: Params, layout: Layout) -> list[str]:
-    """Delete runs and results of rows that no longer stand in params.yaml, and failures that are over.
+    """Delete runs and results of rows that have none any more, and failures that are over.
 
     Before anything looks at all results: what looks later must find the same. Returns the folders that are gone.
     """
     dropped = []
-    for folder, known in ((layout.run(""), params.rows), (layout.result(""), params.evaluations)):
+    for folder, known in ((layout.run(""), params.runs()), (layout.result(""), params.evaluations)):
         for path in sorted(folder.glob("*")):
             if path.is_dir() and path.name not in known and path.name != FAILED:
                 shutil.rmtree(path)

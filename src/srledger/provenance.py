@@ -58,6 +58,8 @@ def code_sha256(root: Path, evaluation: Evaluation) -> str:
     row = evaluation.row
     if evaluation.name != row.name:
         evaluate = "evaluate_transfers"
+    elif row.weights_of:
+        evaluate = "evaluate_sampled"
     else:
         evaluate = "evaluate_students" if row.kind == "student" else "evaluate"
     measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method}, _graph(row))
@@ -85,6 +87,8 @@ def params_sha256(params: Params, evaluation: Evaluation) -> str:
         "metrics": params.metrics_of(evaluation.task),
         "weights": sorted(params.block.weights),
     }
+    if evaluation.row.weights_of:
+        values["weights_of"] = evaluation.row.weights_of.resolved()
     return sha256_json(values)
 
 

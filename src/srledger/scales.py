@@ -29,7 +29,8 @@ def targets_of(params: Params, rows: Iterable[str]) -> list[str]:
         if name not in known:
             raise unknown_name("row", name, known, where="--only")
         if is_ablation(name):
-            group = f"{GRID}:evaluate"
+            sampled = params.ablations.grid.rows[name].weights_of
+            group = f"{GRID}:{'evaluate_sampled' if sampled else 'evaluate'}"
         elif name in params.entries.transfers:
             group = "evaluate_transfers"
         else:

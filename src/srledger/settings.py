@@ -87,7 +87,11 @@ class PriorSpec:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant, a student or an ablation's row at the current scale: one row of the tables."""
+    """A variant, a student or an ablation's row at the current scale: one row of the tables.
+
+    ``weights_of`` is None, or the row whose weights it takes: then it is not trained, and restores with settings of
+    its own.
+    """
 
     name: str
     kind: Literal["variant", "student", "ablation"]
@@ -98,9 +102,15 @@ class Row:
     prior: PriorSpec
     teacher: Row | None
     active: bool
+    weights_of: Row | None = None
+
+    @property
+    def trained(self) -> Row:
+        """The row that is trained: itself, or the one whose weights it takes."""
+        return self.weights_of or self
 
     def resolved(self) -> dict[str, Any]:
-        """Everything that decides this row's weights, as plain JSON values."""
+        """Everything that decides this row's weights (its own settings, where it takes another's), as JSON values."""
         return {
             "method": self.method,
             "config": self.config.model_dump(mode="json"),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from unittest.mock import Mock
+
 import pytest
 
-from flows.ablation_sweep import asked_for, excuses
+from flows.ablation_sweep import MarkingBoard, asked_for, excuses
 from flows.graph import Stage, StageGraph, graph_of, reasons
 from flows.plan import make_plan
+from flows.process import Result
+from srledger.ablations import Grid, GridRow, failure_of
 from srledger.errors import SrledgerError
+from srledger.io import write_json
+from srledger.layout import Layout
 
 GRID = "ablations/dvc.yaml"
 
@@ -98,3 +105,24 @@ def test_a_filtered_sweep_makes_the_report_when_all_others_are_up_to_date() -> N
 def test_the_report_has_words_for_failed_rows_and_for_nothing_else() -> None:
     made = grid_graph()
     assert excuses(made) == {f"{GRID}:report": [name for name in made if "@u__" in name]}
+
+
+def test_a_failed_training_marks_the_rows_that_take_its_weights(tmp_path: Path) -> None:
+    layout = Layout("smoke", tmp_path)
+    grid = Grid({name: GridRow(name, "u", "t", (), of) for name, of in (("u__a", None), ("u__few", "u__a"))}, {})
+    write_json(layout.result("u__few") / "result.json", {"of": "earlier weights"})
+    train, evaluate, sampled = (
+        Stage(f"{GRID}:{name}") for name in ("train@u__a", "evaluate@u__a", "evaluate_sampled@u__few")
+    )
+    blocked = Result("blocked", "upstream failed: train@u__a")
+    board = MarkingBoard(Mock(), layout, grid, grid.rows)
+    for stage, result in ((train, Result("failed", "the loss is no number")), (evaluate, blocked), (sampled, blocked)):
+        board.ended(stage, result)
+    assert failure_of(layout, "u__a") == "the loss is no number"
+    why = "the training of u__a, whose weights it takes, failed: the loss is no number"
+    assert failure_of(layout, "u__few") == why and not layout.result("u__few").exists()
+
+    board = MarkingBoard(Mock(), layout, grid, grid.rows)
+    board.ended(evaluate, Result("failed", "no room"))  # the weights are there: only what was measured is missing
+    board.ended(sampled, Result("failed", "no room either"))
+    assert [failure_of(layout, row) for row in grid.rows] == ["no room", "no room either"]

@@ -1,4 +1,7 @@
-"""The ablation grid with the real DVC: it runs alone, reruns what changed, and one failed row stops no other."""
+"""The ablation grid with the real DVC: it runs alone, reruns what changed, and one failed row stops no other.
+
+Beside rows of the landmark U-Net stand two of a small SR3, of which one takes the weights of the other.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,28 @@ from pathlib import Path
 
 import pytest
 from conftest import Workspace
+from mlflow_tools import runs_of
 
 GRID = "ablations/dvc.yaml"
-BASE, OFF, GAMMA = "landmark_unet__base", "landmark_unet__heatmap_off", "landmark_unet__gamma_0_5"
+BASE, OFF = "landmark_unet__base", "landmark_unet__heatmap_off"
+TRAINED, SAMPLED = "sr3__base", "sr3__steps_8"
 OFF_LEVEL = "off: { config.lambda_heat: 0.0 }"
+SR3_TRAINING = "training: { steps: 8 }"
+SR3 = f"""
+  sr3:
+    method: sr3
+    task: faces_x8
+    prior: landmark_gauss
+    config: {{ width: 8, multipliers: [1, 2], blocks: 1, norm_groups: 8, train_steps: 40, sampling_steps: 4 }}
+    {SR3_TRAINING}
+"""
+STEPS = """
+  sr3_steps:
+    base: sr3
+    title: "Sampling steps"
+    factors: { steps: { path: config.sampling_steps, values: [8], at_sampling: true } }
+
+"""
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +41,10 @@ def swept(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     """A copy in which the grid has run once, cut to the rows of scale `smoke`; tests must not change it."""
     workspace = finished.copy_to(tmp_path_factory.mktemp("swept") / "project")
     params = workspace.folder / "params.yaml"
-    text = re.sub(r"(?ms)^  landmark_unet_lambda:\n.*?(?=^  landmark_unet_gamma:)", "", params.read_text("utf-8"))
-    text = re.sub(r"(?ms)^  landmark_unet_floor:\n.*?(?=^metrics:)", "\n", text)
-    params.write_text(text.replace("values: [0.5, 1.0, 3.0]", "values: [0.5]"), encoding="utf-8")
+    text = re.sub(r"(?ms)^  landmark_unet_lambda:\n.*?(?=^metrics:)", STEPS.lstrip("\n"), params.read_text("utf-8"))
+    text = text.replace("\nvariants:\n", f"\nvariants:{SR3}", 1)
+    text = text.replace(f"[{BASE}, {OFF}, landmark_unet__gamma_0_5]", f"[{BASE}, {OFF}, sr3_steps]")
+    params.write_text(text, encoding="utf-8")
     workspace.run("srledger", "ablations", "--write")
     ran = stages_run(workspace.run("dvc", "repro", GRID).stdout)
     assert not [stage for stage in ran if "landmark_unet" in stage and "__" not in stage]  # none of the main rows
@@ -48,13 +70,12 @@ def cells(workspace: Workspace) -> dict[tuple[str, str, str], dict[str, str]]:
 def test_every_table_holds_its_base_and_its_rows(swept: Workspace) -> None:
     found = cells(swept)
     assert {key[:2] for key in found} == {
-        ("landmark_unet_heatmap", BASE), ("landmark_unet_heatmap", OFF),
-        ("landmark_unet_gamma", BASE), ("landmark_unet_gamma", GAMMA),
+        ("landmark_unet_heatmap", BASE), ("landmark_unet_heatmap", OFF), ("sr3_steps", TRAINED), ("sr3_steps", SAMPLED),
     }  # fmt: skip
-    values = {row: found[table, row, "psnr_rgb"]["value"] for table, row, _ in found}
-    assert len(set(values.values())) == 3 and all(float(value) > 10 for value in values.values())
-    compared = (swept.folder / "reports/smoke_ablations/tables/landmark_unet_gamma_comparison.md").read_text("utf-8")
-    assert f"minus {BASE}" in compared
+    values = {row: float(found[table, row, "psnr_rgb"]["value"]) for table, row, _ in found}
+    assert len(set(values.values())) == 4 and values[BASE] > 10 and values[OFF] > 10
+    compared = (swept.folder / "reports/smoke_ablations/tables/sr3_steps_comparison.md").read_text("utf-8")
+    assert f"minus {TRAINED}" in compared
     page = (swept.folder / "reports/smoke_ablations/index.html").read_text("utf-8")
     assert 'href="../smoke/index.html"' in page
 
@@ -65,12 +86,56 @@ def test_the_second_run_runs_nothing(swept: Workspace) -> None:
 
 def test_the_report_is_what_its_rows_give(swept: Workspace) -> None:
     for options in (("--scale", "smoke", "--ablations"), ("--scale", "smoke_ablations")):
-        assert "3 rows re-rendered" in swept.run("srledger", "report", *options, "--check").stdout
-    explained = swept.run("srledger", "explain", f"psnr_rgb/{GAMMA}/faces_x8").stdout
+        assert "4 rows re-rendered" in swept.run("srledger", "report", *options, "--check").stdout
+    explained = swept.run("srledger", "explain", f"psnr_rgb/{SAMPLED}/faces_x8").stdout
     assert "srledger report --scale smoke_ablations --check" in explained
+    assert f"with the weights of {TRAINED}" in explained
 
 
-def test_one_level_changed_runs_one_row(copy: Workspace) -> None:
+RESTORE_AGAIN = f"""
+import sys
+from srledger.config import Params
+from srledger.evaluation.restore import restore_batch
+from srledger.layout import Layout
+from srledger.packs import Pack
+from srledger.training.batches import Examples
+from srledger.training.checkpoint import load_weights
+from srledger.training.determinism import prepare_torch
+from srledger.training.run import build_method
+
+params, layout = Params.load().ablations, Layout("smoke")
+resolved = params.rows["{TRAINED}"].resolved()
+method = build_method({{**resolved, "config": {{**resolved["config"], "sampling_steps": int(sys.argv[1])}}}})
+load_weights(method, layout.run("{TRAINED}") / "seed0/weights.safetensors")
+prepare_torch(params.evaluation.threads, params.evaluation.device)
+test = Examples(layout.packs("faces_x8"), layout.prior("landmark_gauss") / "faces_x8", "test")
+sr, _ = restore_batch(method.eval(), test, list(range(len(test))), "{TRAINED}", 0, params.evaluation)
+for name in ("{TRAINED}", "{SAMPLED}"):
+    saved = Pack(layout.result(name) / "sr")
+    print(name, all((sr[k].permute(1, 2, 0).numpy() == saved.by_id(test.ids[k])).all() for k in range(len(test))))
+"""
+
+
+def test_a_sampled_row_is_the_network_of_another_under_its_own_settings(swept: Workspace) -> None:
+    runs = swept.folder / "runs/smoke_ablations"
+    assert (runs / TRAINED / "run.json").exists() and not (runs / SAMPLED).exists()
+    weights = {row: cell["weights_sha256"] for (_, row, _), cell in cells(swept).items()}
+    assert weights[SAMPLED] == weights[TRAINED] != ""
+    # The same weights, the same noise per image, another number of steps.
+    assert swept.run("python", "-c", RESTORE_AGAIN, "8").stdout.split() == [TRAINED, "False", SAMPLED, "True"]
+    assert swept.run("python", "-c", RESTORE_AGAIN, "4").stdout.split() == [TRAINED, "True", SAMPLED, "False"]
+
+
+def test_the_run_of_a_sampled_row_names_that_of_its_weights(swept: Workspace) -> None:
+    runs = {run["name"]: run for run in runs_of(swept, swept.env["MLFLOW_TRACKING_URI"])}
+    trained, sampled = runs[f"{TRAINED} seed 0"], runs[f"{SAMPLED} seed 0"]
+    assert (sampled["tags"]["srledger.weights_of"], sampled["tags"]["srledger.weights_run"]) == (TRAINED, trained["id"])
+    assert (trained["params"]["config.sampling_steps"], sampled["params"]["config.sampling_steps"]) == ("4", "8")
+    assert "curve/loss_total" in trained["lengths"] and "curve/loss_total" not in sampled["lengths"]
+    assert "faces_x8/psnr_rgb" in sampled["metrics"] and "srledger.weights_run" not in trained["tags"]
+
+
+def test_one_level_changed_runs_one_row_and_weights_changed_all_that_take_them(copy: Workspace) -> None:
     before = cells(copy)
     copy.edit("params.yaml", OFF_LEVEL, "off: { config.lambda_heat: 0.25 }")
     refused = copy.run("dvc", "repro", GRID, check=False)
@@ -78,11 +143,15 @@ def test_one_level_changed_runs_one_row(copy: Workspace) -> None:
     assert copy.run("srledger", "config", check=False).returncode == 1
 
     copy.run("srledger", "ablations", "--write")
+    copy.edit("params.yaml", SR3_TRAINING, "training: { steps: 4 }")
     ran = stages_run(copy.run("dvc", "repro", GRID).stdout)
-    assert ran == {"grid", f"train@{OFF}", f"evaluate@{OFF}", "gate_rows", "probes", "report", "machine"}
+    assert ran == {
+        "grid", f"train@{OFF}", f"evaluate@{OFF}", f"train@{TRAINED}", f"evaluate@{TRAINED}",
+        f"evaluate_sampled@{SAMPLED}", "gate_rows", "probes", "report", "machine",
+    }  # fmt: skip
     after = cells(copy)
     moved = {row for table, row, metric in after if after[table, row, metric] != before[table, row, metric]}
-    assert moved == {OFF}
+    assert moved == {OFF, TRAINED, SAMPLED}
 
 
 def test_fewer_test_images_train_nothing(copy: Workspace) -> None:
@@ -95,21 +164,25 @@ def test_fewer_test_images_train_nothing(copy: Workspace) -> None:
 
 def test_a_failed_row_says_why_and_the_others_have_numbers(swept: Workspace, copy: Workspace) -> None:
     copy.edit("params.yaml", OFF_LEVEL, "off: { training.learning_rate: 1.0e+30 }")
+    copy.edit("params.yaml", SR3_TRAINING, "training: { steps: 8, learning_rate: 1.0e+30 }")
     copy.run("srledger", "ablations", "--write")
     failed = copy.run("dvc", "repro", "--keep-going", GRID, check=False)
-    assert failed.returncode != 0 and "report" not in stages_run(failed.stdout)  # DVC alone leaves the report out
+    assert failed.returncode != 0 and not {"report", f"evaluate_sampled@{SAMPLED}"} & stages_run(failed.stdout)
     why = re.findall(r"(?m)^srledger: (.+)$", failed.stderr)[-1]
-    copy.run("srledger", "ablations", "--failed", OFF, "--why", why)
+    for row in (OFF, TRAINED):  # DVC alone leaves the report out
+        copy.run("srledger", "ablations", "--failed", row, "--why", why)
     copy.run("dvc", "repro", "--single-item", f"{GRID}:gate_rows", f"{GRID}:probes", f"{GRID}:report")
 
     found = cells(copy)
-    assert {cell["status"] for (_, row, _), cell in found.items() if row == OFF} == {f"failed: {why}"}
-    wanted = cells(swept)
-    for table, row in (("landmark_unet_heatmap", BASE), ("landmark_unet_gamma", GAMMA)):
-        assert found[table, row, "psnr_rgb"] == wanted[table, row, "psnr_rgb"]
+    taken = f"failed: the training of {TRAINED}, whose weights it takes, failed: {why}"
+    for failed_row, status in ((OFF, f"failed: {why}"), (TRAINED, f"failed: {why}"), (SAMPLED, taken)):
+        assert {cell["status"] for (_, row, _), cell in found.items() if row == failed_row} == {status}
+    base = "landmark_unet_heatmap", BASE, "psnr_rgb"
+    assert found[base] == cells(swept)[base]
     copy.run("srledger", "report", "--scale", "smoke_ablations", "--check")
 
     copy.edit("params.yaml", "off: { training.learning_rate: 1.0e+30 }", OFF_LEVEL)
+    copy.edit("params.yaml", "training: { steps: 8, learning_rate: 1.0e+30 }", SR3_TRAINING)
     copy.run("srledger", "ablations", "--write")
     copy.run("dvc", "repro", GRID)
     names = ("ablations/dvc.lock", "ablations/grid.lock.yaml")
@@ -125,6 +198,7 @@ def test_a_failed_row_says_why_and_the_others_have_numbers(swept: Workspace, cop
 def test_the_grid_is_listed_in_words(swept: Workspace) -> None:
     listed = swept.run("srledger", "ablations").stdout
     assert re.search(rf"{OFF} +runs; config.lambda_heat 0.0", listed)
+    assert re.search(rf"{SAMPLED} +runs; config.sampling_steps 8; sampled from {TRAINED}\n", listed)
     shown = json.loads(swept.run("srledger", "config", OFF).stdout)
     assert shown["active"] and shown["config"]["lambda_heat"] == 0.0
     wrong = swept.run("srledger", "ablations", "--failed", "landmark_unet__heatmap_of", check=False)

@@ -254,7 +254,10 @@ def test_sizes_of_the_default_encoders() -> None:
 def test_the_encoder_of_the_metrics_is_what_their_stages_wait_for() -> None:
     params = Params.load(ROOT, "quick")
     assert params.encoders[ENCODER].training.seeds == (0,) and params.encoders[ENCODER].training.ema_decay == 0
-    for file, stages in (("dvc.yaml", ("evaluate", "evaluate_transfers")), ("ablations/dvc.yaml", ("evaluate",))):
+    for file, stages in (
+        ("dvc.yaml", ("evaluate", "evaluate_transfers")),
+        ("ablations/dvc.yaml", ("evaluate", "evaluate_sampled")),
+    ):
         of_file = YamlFile.read(ROOT / file).values["stages"]
         for stage in stages:
             assert f"data/${{scale}}/encoders/{ENCODER}" in of_file[stage]["do"]["deps"]

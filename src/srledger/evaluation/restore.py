@@ -8,9 +8,28 @@ from collections.abc import Iterator
 import torch
 
 from srledger.evaluation.config import EvaluationConfig
+from srledger.layout import Layout
 from srledger.methods import Method
 from srledger.seeds import seed_for
+from srledger.settings import Evaluation
 from srledger.training.batches import Examples, to_tensor
+from srledger.training.checkpoint import load_weights
+from srledger.training.run import build_method
+
+
+def load_method(evaluation: Evaluation, layout: Layout, seed: int) -> Method:
+    """The method of one trained seed, ready to restore with the row's own settings.
+
+    Raises:
+        SrledgerError: the weights of its run are of another architecture.
+    """
+    row = evaluation.row
+    # A method without weights may be asked for another scale factor than its row's.
+    method = build_method({**row.resolved(), "scale_factor": evaluation.task.scale_factor})
+    weights = layout.run(row.trained.name) / f"seed{seed}" / "weights.safetensors"
+    if weights.exists():
+        load_weights(method, weights)
+    return method.eval().requires_grad_(False)
 
 
 def batches_of_one_size(examples: Examples, count: int, batch_size: int) -> Iterator[list[int]]:
@@ -37,7 +56,8 @@ def restore_batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(sr, hr) of the images at ``positions``: uint8 ``B x 3 x H x W`` on the CPU.
 
-    The noise of an image is seeded by (row, its id, seed) and nothing else; ``sample`` 1, 2, ... draw it anew.
+    The noise of an image is seeded by (row, its id, seed) and nothing else; ``sample`` 1, 2, ... draw it anew. ``row``
+    is the trained one: rows that take its weights see its noise too, so that they differ by their settings alone.
     """
     hr, lr, prior = zip(*(examples[k] for k in positions), strict=True)
     drawn = ("sample", sample) if sample else ()

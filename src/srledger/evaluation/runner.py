@@ -14,7 +14,7 @@ from srledger.errors import SrledgerError
 from srledger.evaluation.complexity import count_macs
 from srledger.evaluation.config import EvaluationConfig
 from srledger.evaluation.measure import Panel, metric_info
-from srledger.evaluation.restore import batches_of_one_size, restore_batch
+from srledger.evaluation.restore import batches_of_one_size, load_method, restore_batch
 from srledger.evaluation.rows import write_rows
 from srledger.io import read_json, write_json
 from srledger.layout import Layout
@@ -23,7 +23,6 @@ from srledger.progress import Progress
 from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
 from srledger.training.batches import Examples
 from srledger.training.determinism import prepare_torch
-from srledger.training.run import load_trained
 
 
 def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Path) -> dict[str, Any]:
@@ -34,8 +33,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
     """
     settings, task, row = params.evaluation, evaluation.task, evaluation.row
     prepare_torch(settings.threads, settings.device)
-    run_folder = layout.run(row.name)
-    run = read_json(run_folder / "run.json")
+    run = read_json(layout.run(row.trained.name) / "run.json")
     test = Examples(layout.packs(task.name), layout.prior(evaluation.prior.name) / task.name, "test")
     if not len(test):
         raise SrledgerError(
@@ -51,10 +49,10 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         Progress(f"evaluate {evaluation.name}", len(ids) * len(run["seeds"])) as progress,
     ):
         for seed in run["seeds"]:
-            method = load_trained(run_folder, seed, task.scale_factor).to(settings.device)
+            method = load_method(evaluation, layout, seed).to(settings.device)
             measured[seed] = panel.start_seed()
             for positions in batches_of_one_size(test, len(ids), settings.batch_size):
-                sr, hr = restore_batch(method, test, positions, row.name, seed, settings)
+                sr, hr = restore_batch(method, test, positions, row.trained.name, seed, settings)
                 panel.take(sr, hr, measured[seed])
                 for k, image in zip(positions, sr, strict=True):
                     if seed == run["seeds"][0] and k < settings.saved_images:
@@ -77,6 +75,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         "prior": row.prior.name,
         "trained_on": row.task.name if run["trained"] else None,
         "teacher": row.teacher.name if row.teacher else None,
+        "weights_of": row.weights_of.name if row.weights_of else None,
         "config": row.config.model_dump(mode="json"),
         "training": row.training.model_dump(mode="json") if run["trained"] else None,
         "seeds": run["seeds"],

@@ -126,22 +126,20 @@ class Source:
         return [np.array(pack.by_id(image_id)) for image_id in ids] if set(ids) <= set(pack.ids) else None
 
     def _restore(self, row: str, seed: int, count: int, sample: int) -> Images:
-        from srledger.evaluation.restore import batches_of_one_size, restore_batch
+        from srledger.evaluation.restore import batches_of_one_size, load_method, restore_batch
         from srledger.training.determinism import prepare_torch
-        from srledger.training.run import load_trained
 
         settings = self.params.evaluation
         self.say(f"{row}, seed {seed}" + (f", sample {sample}" if sample else ""))
         prepare_torch(settings.threads, settings.device)
         evaluation = self.params.evaluations[self._evaluations[row]]
-        run: Path = self.layout.run(evaluation.row.name)
-        method = load_trained(run, seed, evaluation.task.scale_factor).to(settings.device)
+        method = load_method(evaluation, self.layout, seed).to(settings.device)
         test = self._examples(self.layout.prior(evaluation.prior.name) / self.task)
         images: Images = []
         # Whole batches, as the evaluation made them: the last bits of an image may hang on the size of its batch.
         batches = batches_of_one_size(test, self.result(row)["n_test"], settings.batch_size)
         for positions in itertools.takewhile(lambda batch: batch[0] < count, batches):
-            sr, _ = restore_batch(method, test, positions, evaluation.row.name, seed, settings, sample)
+            sr, _ = restore_batch(method, test, positions, evaluation.row.trained.name, seed, settings, sample)
             images += [image.permute(1, 2, 0).numpy() for image in sr]
         return images
 

@@ -18,7 +18,7 @@ def failed_record(params: Params, layout: Layout, evaluation: Evaluation) -> dic
     why = failure_of(layout, evaluation.name)
     if why is None:
         return None
-    run = layout.run(evaluation.row.name) / "run.json"
+    run = layout.run(evaluation.row.trained.name) / "run.json"
     return {
         **_facts(evaluation),
         "training": evaluation.row.training.model_dump(mode="json"),
@@ -53,6 +53,7 @@ def _facts(evaluation: Evaluation) -> dict[str, Any]:
         "prior": row.prior.name,
         "trained_on": row.task.name,
         "teacher": row.teacher.name if row.teacher else None,
+        "weights_of": row.weights_of.name if row.weights_of else None,
         "config": row.config.model_dump(mode="json"),
         "n_test": 0,
         "parameters": None,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from srledger.errors import SrledgerError, unknown_name
+from srledger.io import read_json
 from srledger.reporting.cells import HEADER, NOT_COUNTED, NOT_FINITE, NOT_RUN
 
 WHAT = {
@@ -70,6 +71,8 @@ def _chain(cell: Mapping[str, str], folder: Path) -> str:
     if cell["published"]:
         lines.append(f"  published   {cell['published']}{unit}  ({cell['published_source']})")
     lines += [f"  {name.removesuffix('_sha256'):<11} {cell[name] or 'none'}  {what}" for name, what in WHAT.items()]
+    if weights_of := _weights_of(cell, folder):
+        lines.append(f"  sampled     with the weights of {weights_of}, by settings of its own")
     lines.append(f"  from rows   srledger report --scale {scale} --check")
     if cell["status"] == "ok":
         lines.append("  from nought a fresh clone with an empty SRLEDGER_CACHE, then:")
@@ -79,6 +82,14 @@ def _chain(cell: Mapping[str, str], folder: Path) -> str:
     commits = commits_with(cell["code_sha256"], folder)
     lines.append(f"  committed   {', '.join(commits) if commits else 'not yet'}")
     return "\n".join(lines)
+
+
+def _weights_of(cell: Mapping[str, str], folder: Path) -> str | None:
+    """The row whose weights a cell's row took; None where it was trained itself."""
+    path = folder / "rows" / "results.json"
+    records = read_json(path)["results"] if path.exists() else []
+    of_cell = (record for record in records if (record["row"], record["task"]) == (cell["row"], cell["task"]))
+    return next((record.get("weights_of") for record in of_cell), None)
 
 
 def commits_with(code_sha256: str, report: Path) -> list[str]:

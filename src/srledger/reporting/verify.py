@@ -105,7 +105,7 @@ def _moved(params: Params, layout: Layout, evaluation: Evaluation, record: dict[
     packs = [layout.packs(task.name) / "task.json" for task in (evaluation.task, evaluation.row.task)]
     if all(path.exists() for path in packs) and data_sha256(layout, evaluation) != record["data_sha256"]:
         moved.append("data")
-    run = layout.run(evaluation.row.name) / "run.json"
+    run = layout.run(evaluation.row.trained.name) / "run.json"
     if run.exists() and weights_sha256(read_json(run)["weights_sha256"]) != record["weights_sha256"]:
         moved.append("weights")
     return moved

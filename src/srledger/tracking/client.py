@@ -18,6 +18,7 @@ LOCK_WAIT_S = 120.0
 # Tags of a run: of a training that was followed; of weights that are there; of weights and every number of theirs.
 TRAINING, TRAINED, KEY = "srledger.training", "srledger.trained", "srledger.key"
 SWEEP, PARENT, REVISION = "srledger.sweep", "mlflow.parentRunId", "srledger.revision"
+WEIGHTS_RUN = "srledger.weights_run"  # of a row that was not trained: the run whose weights it took
 
 # By itself MLflow tries a server that is down for minutes.
 SETTINGS = {

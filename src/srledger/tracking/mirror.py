@@ -25,6 +25,7 @@ from srledger.tracking.client import (
     REVISION,
     TRAINED,
     TRAINING,
+    WEIGHTS_RUN,
     connect,
     experiment_of,
     log_metrics,
@@ -65,14 +66,17 @@ def sync(params: Params, layout: Layout) -> int:
         parents = Live(layout.root, params.scale).look(client, experiment_id)
         known = _known(client.search_runs([experiment_id], max_results=10000))
         records, filled = [], 0
+        made: dict[tuple[str, int], str] = {}  # (row, seed) -> its run
         for record in _records(params, layout):
             run = next((known[word] for word in record["words"] if word in known), None)
-            parent = parents.get(record["row"])
             if run is None or not _is_whole(run, record):
                 run = _fill(client, experiment_id, run, record, layout)
                 filled += 1
-            if parent is not None and run.data.tags.get(PARENT) != parent:
-                client.set_tag(run.info.run_id, PARENT, parent)
+            made[record["row"], record["seed"]] = run.info.run_id
+            weights_run = made.get((record["run"].get("weights_of", ""), record["seed"]))
+            for tag, value in {PARENT: parents.get(record["row"]), WEIGHTS_RUN: weights_run}.items():
+                if value is not None and run.data.tags.get(tag) != value:
+                    client.set_tag(run.info.run_id, tag, value)
             records.append({**record, "run_id": run.info.run_id})
         if not layout.ablations:
             register(client, records, layout)
@@ -97,12 +101,17 @@ def _is_whole(run: Any, record: Mapping[str, Any]) -> bool:
 
 
 def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
-    """One record per active row and seed: what its MLflow run shall hold, and the tags it may be known by."""
+    """One record per active row and seed: what its MLflow run shall hold, and the tags it may be known by.
+
+    A row that takes another's weights has a record once it was measured, after that row's.
+    """
     for row in params.rows.values():
-        folder = layout.run(row.name)
-        if not row.active or not (folder / "run.json").exists():
+        path = layout.run(row.trained.name) / "run.json"
+        if not row.active or not path.exists():
             continue
-        run = read_json(folder / "run.json")
+        run = read_json(path)
+        if row.weights_of:
+            run |= {"row": row.name, "resolved": row.resolved(), "weights_of": row.weights_of.name}
         results = {}
         for evaluation in params.evaluations.values():
             path = layout.result(evaluation.name) / "result.json"
@@ -110,7 +119,7 @@ def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
                 result = read_json(path)
                 if result["weights_sha256"] == weights_sha256(run["weights_sha256"]):  # not of an earlier training
                     results[evaluation.name] = result
-        for seed in run["seeds"]:
+        for seed in run["seeds"] if results or not row.weights_of else ():
             facts = {"row": row.name, "seed": seed, "run": run, "results": results}
             tasks = ({"training": row.task} if run["trained"] else {}) | {
                 f"testing on {result['task']}": params.tasks[result["task"]] for result in results.values()
@@ -121,7 +130,7 @@ def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
                 (TRAINED, sha256_json([params.scale, row.name, seed, run])),
                 *([(TRAINING, training.id)] if training else []),
             ]
-            yield {**facts, "words": words, "training": training, "folder": folder, "tasks": tasks}
+            yield {**facts, "words": words, "training": training, "folder": layout.run(row.name), "tasks": tasks}
 
 
 def _fill(client: Any, experiment_id: str, run: Any | None, record: Mapping[str, Any], layout: Layout) -> Any:
@@ -135,6 +144,7 @@ def _fill(client: Any, experiment_id: str, run: Any | None, record: Mapping[str,
         "srledger.seed": str(seed),
         "srledger.weights_sha256": facts["weights_sha256"][str(seed)],
         "srledger.code_sha256": facts["code_sha256"],
+        **({"srledger.weights_of": facts["weights_of"]} if "weights_of" in facts else {}),
     }
     if run is None:
         tags |= {REVISION: revision(layout.root), TRAINED: words[TRAINED], **to_tags(this_process())}
