@@ -199,7 +199,7 @@ ON_ATTENTION = ROW + "  tried: { method: bicubic, task: faces_x4, prior: dino_ma
 
 MAP_MAX = "config: { encoder: tiny_dino_vit, map: max }"
 RANDOM_MAX = "config: { encoder: random_vit, map: max }"
-GAUSSIAN = "gaussian: { tasks: [faces_x4], scales: *ablated }"
+SIFT = "sift: { tasks: [faces_x4], scales: *ablated }"
 MISTAKES = [
     ((MAP_MAX, MAP_MAX.replace("vit,", "vitt,")), ["unknown encoder", "nearest:  tiny_dino_vit"]),
     (("config: { of: dino_max,", "config: { of: dino_maxx,"), ["unknown prior", "nearest:  dino_max"]),
@@ -209,7 +209,7 @@ MISTAKES = [
     (("warmup_steps: 20", "seeds: [0, 1]"), ["an encoder has one seed"]),
     ((MAP_MAX, MAP_MAX.replace("max", "6")), ["map"]),
     (("lower_bound: 0.3", "lower_bound: 1.3"), ["lower_bound", "less than or equal to 1"]),
-    ((GAUSSIAN, GAUSSIAN.replace("*ablated", "[qick]")), ["nearest:  quick"]),
+    ((SIFT, SIFT.replace("*ablated", "[qick]")), ["nearest:  quick"]),
     (("    encoder: tiny_dino_vit\n", "    encoder: tiny_dino_vits\n"), ["nearest:  tiny_dino_vit"]),
     (("rows: [bicubic, land", "rows: [tried, bicubic, land"), ["is not made there", "priors.dino_max.scales"]),
 ]
@@ -224,7 +224,7 @@ def test_a_mistake_is_named(tmp_path: Path, edit: tuple[str, str], said: list[st
 
 
 def test_a_row_is_left_out_where_its_prior_is_not_made(tmp_path: Path) -> None:
-    edit = (ROW, ON_ATTENTION.replace("dino_max", "gaussian"))
+    edit = (ROW, ON_ATTENTION.replace("dino_max", "sift"))
     assert not load(tmp_path, edit, scale="quick").is_active("tried")
     assert load(tmp_path, edit, scale="celeba_gpu").is_active("tried")
 
