@@ -6,12 +6,12 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
-from srledger.ablations import GridRow, expand
+from srledger.ablations import GridRow, expand, value_text
 from srledger.config import Params
 from srledger.errors import SrledgerError, unknown_name
 from srledger.evaluation.config import EvaluationConfig
 from srledger.io import canonical_json
-from srledger.reporting.config import ReportConfig, TableConfig
+from srledger.reporting.config import Crossed, ReportConfig, TableConfig
 from srledger.settings import Lazily, Row
 from srledger.yamlmap import YamlFile
 
@@ -36,6 +36,7 @@ class AblationParams(Params):
         )
         self.rows = Lazily(self.grid.rows, self._row)
         self.evaluations = Lazily(self.grid.rows, self._evaluation)
+        self.table_configs = Lazily(self.grid.tables, self._table)
 
     def _listed(self, rows: tuple[str, ...] | Literal["all"], *keys: str) -> frozenset[str]:
         """The rows that a list of rows and tables asks for; of a table those whose factors run at this scale."""
@@ -77,7 +78,7 @@ class AblationParams(Params):
         Raises:
             SrledgerError: no ablation runs at this scale.
         """
-        tables = {name: self._table(name, rows) for name, rows in self.tables().items()}
+        tables = {name: self.table_configs[name] for name in self.tables()}
         if not tables:
             known = ", ".join(self.grid.rows)
             raise SrledgerError(
@@ -87,9 +88,10 @@ class AblationParams(Params):
         links = {**self._report.links, f"main results of {self.scale}": f"../{self.scale}/index.html"}
         return self._report.model_copy(update={"tables": tables, "links": links})
 
-    def _table(self, name: str, rows: tuple[str, ...]) -> TableConfig:
+    def _table(self, name: str) -> TableConfig:
         entry = self.entries.ablations[name]
-        base = self.rows[rows[0]]
+        base = self.rows[self.grid.tables[name][0]]
+        rows = tuple(filter(self.is_active, self.grid.tables[name]))
         # Of crossed factors the names tell the rest: they are made of the rows with one change.
         listed = {row: self.grid.rows[row].settings for row in rows if len(self.grid.rows[row].changes) <= 1}
         changed = dict.fromkeys(path for row in rows for path in self.grid.rows[row].settings)
@@ -102,9 +104,11 @@ class AblationParams(Params):
         note = f"{base.name} is {entry.base} on the budget of this table: {base.training.steps} steps, seeds {seeds}. "
         if len(base.training.seeds) == 1:
             note += "With one seed, how one training happens to end is part of every difference. "
+        levels = self._levels(name, base)
         return TableConfig(
             title=entry.title, task=base.task.name, rows=rows, note=f"{note}{self._sampled(rows)}{settings}.",
-            baseline=base.name,
+            baseline=base.name, crossed=self._crossed(name, levels) if entry.cross else None,
+            published=self._published(name, levels),
         )  # fmt: skip
 
     def _sampled(self, rows: tuple[str, ...]) -> str:
@@ -118,6 +122,42 @@ class AblationParams(Params):
             f"{len(sampled)} of the {len(rows)} rows are not trained: they change {', '.join(paths)} when they restore,"
             " with the weights and the noise of the row that is the same but for that. "
         )
+
+    def _levels(self, table: str, base: Row) -> dict[str, tuple[str, ...]]:
+        """Factor -> what its levels are called, the base's own first."""
+        found = {}
+        for name, factor in self.entries.ablations[table].factors.items():
+            every = [change for changes in self.grid.changes[table].values() for change in changes]
+            levels = {change.level: change for change in every if change.factor == name}
+            paths = {path for change in levels.values() for path in change.settings}
+            own = factor.base or (value_text(_setting(base, *paths)) if len(paths) == 1 else "base")
+            found[name] = (f"{own} (base)" if own in levels else own, *levels)
+            for level in factor.published:
+                if level not in found[name]:
+                    place = self.file.place(("ablations", table, "factors", name, "published", level))
+                    raise unknown_name("level", level, found[name], where=place)
+        return found
+
+    def _crossed(self, table: str, levels: dict[str, tuple[str, ...]]) -> Crossed:
+        """Every combination of the table's factors, those that do not run at this scale too."""
+        rows = {}
+        for row, changes in self.grid.changes[table].items():
+            changed = {change.factor: change.level for change in changes}
+            rows[row] = tuple(changed.get(name, own[0]) for name, own in levels.items())
+        return Crossed(factors=levels, rows=rows, questions=self.entries.ablations[table].questions)
+
+    def _published(self, table: str, levels: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """Row -> papers' rows beside it, for the base and for rows that change one factor alone."""
+        factors = self.entries.ablations[table].factors
+        found = {}
+        for row, changes in self.grid.changes[table].items():
+            at = {change.factor: change.level for change in changes} or {
+                name: own for name, (own, *_) in levels.items()
+            }
+            beside = [factors[name].published.get(level) for name, level in at.items()]
+            if len(changes) < 2 and any(beside):
+                found[row] = tuple(dict.fromkeys(filter(None, beside)))
+        return found
 
     def _row(self, name: str) -> Row:
         grid_row = self.grid.rows[name]

@@ -28,6 +28,8 @@ class Change:
     """
 
     keys: KeyPath
+    factor: str
+    level: str
     settings: Mapping[str, Any]
     at_sampling: bool = False
     scales: tuple[str, ...] = SCALES
@@ -66,10 +68,15 @@ class GridRow:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """All rows by name, in the order of params.yaml, and the rows of each table, its base first."""
+    """All rows by name, in the order of params.yaml, and the rows of each table, its base first.
+
+    ``changes`` says of each table's rows what they change in the words of that table: a row that stands in several
+    tables has the words of the first in ``rows``.
+    """
 
     rows: dict[str, GridRow]
     tables: dict[str, tuple[str, ...]]
+    changes: dict[str, dict[str, tuple[Change, ...]]]
 
     def sampled_from(self, name: str) -> tuple[str, ...]:
         """The rows that take the weights of row ``name``."""
@@ -84,10 +91,10 @@ def expand(file: YamlFile, entries: ParamsFile) -> Grid:
     """
     rows: dict[str, GridRow] = {}
     names: dict[str, str] = {}  # settings -> the name they got first
-    tables = {}
+    tables: dict[str, dict[str, tuple[Change, ...]]] = {}
     for table, entry in entries.ablations.items():
         _check(file, table, entry, entries)
-        of_table = []
+        of_table = tables.setdefault(table, {})
         for label, changes in _combinations(file, table, entry):
             row = GridRow(
                 f"{entry.base}{ABLATION_MARK}{label}", entry.base, table, changes,
@@ -106,9 +113,8 @@ def expand(file: YamlFile, entries: ParamsFile) -> Grid:
                 )  # fmt: skip
             runs_at = {*first.scales, *row.scales}
             rows[name] = dataclasses.replace(first, scales=tuple(scale for scale in SCALES if scale in runs_at))
-            of_table.append(name)
-        tables[table] = tuple(dict.fromkeys(of_table))
-    return Grid(rows, tables)
+            of_table.setdefault(name, changes)
+    return Grid(rows, {table: tuple(of_table) for table, of_table in tables.items()}, tables)
 
 
 def _check(file: YamlFile, table: str, entry: AblationEntry, entries: ParamsFile) -> None:
@@ -128,6 +134,15 @@ def _check(file: YamlFile, table: str, entry: AblationEntry, entries: ParamsFile
                 "a name of an ablation must do as a part of a file name", where=file.place(here), found=name,
                 expected=f"letters, digits, _ and -, without {ABLATION_MARK}",
             )  # fmt: skip
+    if entry.questions and not entry.cross:
+        raise SrledgerError(
+            "a table with one factor at a time answers no questions", where=file.place((*here, "questions")),
+            mend="add cross: true, or take the questions out",
+        )  # fmt: skip
+    for k, question in enumerate(entry.questions):
+        for name in (question.factor, question.within):
+            if name not in entry.factors:
+                raise unknown_name("factor", name, entry.factors, where=file.place((*here, "questions", k)))
 
 
 def _combinations(file: YamlFile, table: str, entry: AblationEntry) -> Iterator[tuple[str, tuple[Change, ...]]]:
@@ -157,8 +172,9 @@ def _combinations(file: YamlFile, table: str, entry: AblationEntry) -> Iterator[
 def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Change]:
     """Label (``gamma_0_5``) -> change, of one factor."""
     scales = SCALES if factor.scales == "all" else factor.scales
+    name = str(keys[-1])
     levels = {
-        level: Change((*keys, "levels", level), settings, factor.at_sampling, scales)
+        level: Change((*keys, "levels", level), name, level, settings, factor.at_sampling, scales)
         for level, settings in factor.levels.items()
     }
     for value in factor.values:
@@ -168,7 +184,9 @@ def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Cha
                 "a value gives no name of its own", where=file.place((*keys, "values")), found=value,
                 mend="give the levels names: levels: { name: { setting: value } }",
             )  # fmt: skip
-        levels[level] = Change((*keys, "values"), {str(factor.path): value}, factor.at_sampling, scales)
+        levels[level] = Change(
+            (*keys, "values"), name, value_text(value), {str(factor.path): value}, factor.at_sampling, scales
+        )
     for change in levels.values():
         where = file.place(change.keys if factor.levels else (*keys, "path"))
         if not change.settings:
@@ -184,7 +202,12 @@ def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Cha
                     f"'{path}' is no setting of sampling", where=where, found=path, expected="config.<setting>",
                     mend="leave at_sampling out: the rows are trained then",
                 )  # fmt: skip
-    return {f"{keys[-1]}_{level}": change for level, change in levels.items()}
+    return {f"{name}_{level}": change for level, change in levels.items()}
+
+
+def value_text(value: Any) -> str:
+    """A setting's value as a level is called by it: ``v``, ``0.5``, ``true``."""
+    return value if isinstance(value, str) else canonical_json(value)
 
 
 def _identity(row: GridRow, entry: AblationEntry, *, trained: bool = False) -> str:

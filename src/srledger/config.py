@@ -70,7 +70,7 @@ class Params:
         if not mark.exists():
             grid = params.ablations
             parts = (params.datasets, params.tasks, params.encoders, params.priors, params.evaluations, params.probes)
-            for part in (*parts, grid.rows, grid.probes):
+            for part in (*parts, grid.rows, grid.probes, grid.table_configs):
                 for name in part:
                     part[name]
             write_json(mark, {"scale": params.scale})

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from srledger.plugins import PluginConfig
+from srledger.reporting.config import Question
 
 SCALES = ("smoke", "quick", "celeba_cpu", "celeba_gpu", "paper")
 
@@ -120,6 +121,12 @@ class FactorEntry(PluginConfig):
         default=False, description="its rows are not trained: they restore with the weights of the row without it"
     )
     scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where its rows run")
+    base: str | None = Field(
+        default=None, min_length=1, description="what the base's own level is called; null: its value, if one changes"
+    )
+    published: dict[str, str] = Field(
+        default_factory=dict, description="level -> the papers' row that stands beside it: `row`, or `row/task`"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -136,6 +143,7 @@ class AblationEntry(PluginConfig):
     factors: dict[str, FactorEntry] = Field(min_length=1)
     cross: bool = Field(default=False, description="every combination of the factors, not one factor at a time")
     config: dict[str, Any] = Field(default_factory=dict, description="of every row of this table, its base too")
+    questions: tuple[Question, ...] = Field(default=(), description="what a crossed table is asked first")
     training: dict[str, Any] = Field(default_factory=dict, description="of every row of this table, its base too")
     at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
 

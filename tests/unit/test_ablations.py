@@ -42,6 +42,18 @@ CROSSED = """  crossed:
     cross: true
     factors: { floor: { path: config.floor, values: [0.5] }, gamma: { path: config.gamma, values: [1, 3] } }
 """
+ASKED = """  asked:
+    base: landmark_unet
+    title: what the floor does under each exponent
+    cross: true
+    questions: [{ factor: floor, within: gamma }]
+    factors:
+      floor: { path: config.floor, values: [0.5], published: { 0.1: landmark_unet/faces_x8_chain, 0.5: edsr } }
+      gamma:
+        levels: { low: { config.gamma: 0.5 }, both: { config.gamma: 2, config.width: 6 } }
+        published: { low: low }
+      heat: { base: "on", levels: { off: { config.lambda_heat: 0 } }, published: { on: with } }
+"""
 RRDB = "  rrdb: { base: rrdb, title: width, factors: { width: { path: config.width, values: [8] } } }\n"
 
 
@@ -121,6 +133,34 @@ def test_each_table_is_compared_with_its_own_base(tmp_path: Path) -> None:
     )
 
 
+def test_a_crossed_table_knows_the_levels_of_its_rows_and_the_papers_rows_beside_them(tmp_path: Path) -> None:
+    plain = load(tmp_path).ablations.report.tables["floor"]
+    assert plain.crossed is None and plain.published == {}
+    table = load(tmp_path, TABLES + ASKED).ablations.report.tables["asked"]
+    assert table.crossed is not None and table.rows is not None
+    assert table.crossed.factors == {"floor": ("0.1", "0.5"), "gamma": ("base", "low", "both"), "heat": ("on", "off")}
+    assert [(one.factor, one.within) for one in table.crossed.questions] == [("floor", "gamma")]
+    assert tuple(table.crossed.rows) == table.rows and len(table.rows) == 12
+    assert table.crossed.rows["landmark_unet__base"] == ("0.1", "base", "on")
+    assert table.crossed.rows["landmark_unet__heatmap_soft"] == ("0.5", "base", "on")  # its name in another table
+    assert table.crossed.rows["landmark_unet__floor_0_5__gamma_both__heat_off"] == ("0.5", "both", "off")
+    assert table.published == {
+        "landmark_unet__base": ("landmark_unet/faces_x8_chain", "with"),
+        "landmark_unet__heatmap_soft": ("edsr",),
+        "landmark_unet__gamma_low": ("low",),
+    }  # none for a combination, of which no level speaks alone
+
+
+def test_a_crossed_table_knows_the_rows_that_do_not_run(tmp_path: Path) -> None:
+    few = (
+        "rows: all\n      training: { seeds: [0] }",
+        "rows: [landmark_unet__base, landmark_unet__floor_0_5]\n      training: {}",
+    )
+    table = load(tmp_path, "ablations:\n" + ASKED, few).ablations.report.tables["asked"]
+    assert table.rows == ("landmark_unet__base", "landmark_unet__floor_0_5")
+    assert table.crossed is not None and len(table.crossed.rows) == 12
+
+
 def test_the_two_reports_of_a_scale_link_each_other(tmp_path: Path) -> None:
     params = load(tmp_path)
     assert params.report.links == {"ablations of smoke": "../smoke_ablations/index.html"}
@@ -161,6 +201,10 @@ CROP = "{ path: training.crop_px, values: [12] }"
         (CROSSED, "cross:", "crosss:", ["unknown key 'crosss'", "nearest:  cross"]),
         (CROSSED, "config.gamma", "config.floor", ["two crossed factors change one setting"]),
         (CROSSED, "floor: { path: config.floor, values: [0.5] }", ONE_VALUE, ["two ablations give the name", "rename"]),
+        (ASKED, "within: gamma", "within: gama", ["unknown factor", "nearest:  gamma", "params.yaml:"]),
+        (ASKED, "within: gamma", "within: floor", ["can't be asked for within itself"]),
+        (ASKED, "    cross: true\n", "", ["answers no questions", "cross: true"]),
+        (ASKED, "{ on: with }", "{ onn: with }", ["unknown level 'onn'", "nearest:  on", "published.onn"]),
         (SEEDS, "at: { smoke:", "at: { smok:", ["unknown scale", "nearest:  smoke"]),
         (RRDB, "{ path: config.width, values: [8] }", CROP, ["the scale factor does not divide the crop"]),
     ],

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from srledger.evaluation.statistics import Bootstrap, Interval, finite_images, mean_interval, set_interval
 from srledger.reporting.config import ReportConfig
 from srledger.reporting.layout import Column, Table
-from srledger.reporting.published import Published
+from srledger.reporting.published import Published, published_beside
 from srledger.reporting.rows import HASHES, Rows
 
 HEADER = (
@@ -83,7 +83,7 @@ def build_cells(
 ) -> list[Cell]:
     """Every number of every table, table by table, row by row, column by column."""
     return [
-        _build_cell(rows, table, row, column, _published_of(rows, published, row, table.task, column.metric), config)
+        _build_cell(rows, table, row, column, _published_of(rows, published, table, row, column.metric), config)
         for table in tables
         for row in table.rows
         for column in table.columns
@@ -98,10 +98,17 @@ def trained_elsewhere(rows: Rows, row: str, task: str) -> str | None:
 
 
 def _published_of(
-    rows: Rows, published: Mapping[tuple[str, str, str], list[Published]], row: str, task: str, metric: str
+    rows: Rows, published: Mapping[tuple[str, str, str], list[Published]], table: Table, row: str, metric: str
 ) -> tuple[Published, ...]:
-    """Papers' numbers for a cell; none for a transfer, whose network saw another task than the paper's."""
-    return () if trained_elsewhere(rows, row, task) else tuple(published.get((row, task, metric), ()))
+    """Papers' numbers for a cell: of the row's own name, or of the papers' rows that the table names beside it.
+
+    None for a transfer, whose network saw another task than the paper's.
+    """
+    if trained_elsewhere(rows, row, table.task):
+        return ()
+    if row in table.published:
+        return published_beside(published, table.published[row], table.task, metric)
+    return tuple(published.get((row, table.task, metric), ()))
 
 
 def bootstrap_of(task: str, config: ReportConfig) -> Bootstrap:

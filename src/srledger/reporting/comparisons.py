@@ -61,7 +61,7 @@ def _compare_images(rows: Rows, table: Table, column: Column, config: ReportConf
 
 
 def _compare_sets(rows: Rows, table: Table, column: Column, config: ReportConfig) -> ColumnComparison:
-    samples = {row: found for row in table.rows if (found := _set_sample(rows, row, table.task, column.metric, config))}
+    samples = {row: found for row in table.rows if (found := set_sample(rows, row, table.task, column.metric, config))}
     if not samples:
         return ColumnComparison(column, None, None, ())
     best = statistics.best_row(
@@ -73,7 +73,7 @@ def _compare_sets(rows: Rows, table: Table, column: Column, config: ReportConfig
     return ColumnComparison(column, group, baseline, tuple(against))
 
 
-def _set_sample(rows: Rows, row: str, task: str, metric: str, config: ReportConfig) -> tuple[Interval, float] | None:
+def set_sample(rows: Rows, row: str, task: str, metric: str, config: ReportConfig) -> tuple[Interval, float] | None:
     """Interval and standard error of a set metric; None without an error, as nothing can be tested then."""
     record = rows.records.get((row, task))
     if record is None or record["failed"] or metric not in record["set_metrics"]:

@@ -17,6 +17,7 @@ from srledger.evaluation.statistics import Comparison
 from srledger.io import canonical_json
 from srledger.reporting.cells import Cell, plain
 from srledger.reporting.config import ReportConfig
+from srledger.reporting.effect_words import EffectsView
 from srledger.reporting.explain import filling_line
 from srledger.reporting.figures import INK, LINE
 from srledger.reporting.layout import Column
@@ -44,13 +45,17 @@ def render_html(
     figures: Mapping[str, str],
     pictures: Sequence[Picture],
     config: ReportConfig,
+    effects: Mapping[str, EffectsView],
 ) -> str:
-    """The results page as text: CSS, JavaScript, figures and pictures stand inside it."""
+    """The results page as text: CSS, JavaScript, figures and pictures stand inside it.
+
+    ``effects`` are those of the crossed tables, by name.
+    """
     return render_page(
         "report.html.j2", "index.html",
         rows=rows, views=views, cells=cells, config=config, gaps=_gaps(cells, rows.scale),
         figures={name: inline_svg(svg, _alt(name)) for name, svg in figures.items()},
-        pictures=_pictures(pictures), private=_private(rows, pictures),
+        pictures=_pictures(pictures), private=_private(rows, pictures), all_effects=effects,
         columns=_columns(views), data=_json(_explorer(rows, views)),
         dataset_of={task: about["dataset"] for task, about in rows.tasks.items()},
     )  # fmt: skip
@@ -119,6 +124,7 @@ def _alt(name: str) -> str:
         "distributions": f"Box plots of per-image values, table {of}",
         "tradeoff": f"Perception against distortion, table {of}",
         "curves": f"Training curves, task {of}",
+        "interaction": f"Interaction plot, {of}",
     }[kind]
 
 

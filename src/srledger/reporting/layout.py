@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from srledger.errors import SrledgerError, unknown_name
-from srledger.reporting.config import ReportConfig, TableConfig
+from srledger.reporting.config import Crossed, ReportConfig, TableConfig
 from srledger.reporting.rows import Rows
 
 COSTS = {
@@ -35,7 +36,12 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table with nothing left open: which rows, which columns, in which order."""
+    """A table with nothing left open: which rows, which columns, in which order.
+
+    Attributes:
+        about: its task in words. crossed: how its rows combine factors; None: they don't.
+        published: row -> papers' rows beside it, ``row`` or ``row/task``, where they are not those of its own name.
+    """
 
     name: str
     title: str
@@ -44,6 +50,9 @@ class Table:
     columns: tuple[Column, ...]
     note: str
     baseline: str
+    about: str
+    crossed: Crossed | None
+    published: Mapping[str, tuple[str, ...]]
 
     @property
     def metrics(self) -> tuple[Column, ...]:
@@ -57,13 +66,12 @@ def lay_out(rows: Rows, config: ReportConfig) -> list[Table]:
     Raises:
         SrledgerError: a table names a task, row or metric that the rows do not know.
     """
-    wanted = config.tables or {
-        task: TableConfig(title=_default_title(rows, task), task=task) for task in rows.task_names()
-    }
+    wanted = config.tables or {task: TableConfig(title=about_task(rows, task), task=task) for task in rows.task_names()}
     return [_resolve(name, table, rows, config.baseline) for name, table in wanted.items()]
 
 
-def _default_title(rows: Rows, task: str) -> str:
+def about_task(rows: Rows, task: str) -> str:
+    """A task in words: data set, degradation, scale factor and size."""
     about = rows.tasks.get(task)
     if about is None:
         return task
@@ -91,7 +99,10 @@ def _resolve(name: str, table: TableConfig, rows: Rows, baseline: str) -> Table:
     metrics = table.metrics if table.metrics is not None else tuple(known)
     columns = [_column(rows, table.task, metric) for metric in metrics]
     columns += [Column(metric=metric, **info) for metric, info in COSTS.items() if metric not in metrics]  # type: ignore[arg-type]
-    return Table(name, table.title, table.task, chosen, tuple(columns), table.note, table.baseline or baseline)
+    return Table(
+        name, table.title, table.task, chosen, tuple(columns), table.note, table.baseline or baseline,
+        about_task(rows, table.task), table.crossed, table.published,
+    )  # fmt: skip
 
 
 def _metrics_of(rows: Rows, task: str) -> list[str]:

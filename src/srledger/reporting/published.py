@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from srledger.errors import SrledgerError
+from srledger.errors import SrledgerError, unknown_name
 
 FIELDS = ("paper", "artefact", "task", "row", "metric", "value", "unit", "source", "grade", "note")
 
@@ -54,3 +55,24 @@ def read_published(folder: Path) -> dict[tuple[str, str, str], list[Published]]:
                 if number.value:
                     found.setdefault((number.row, number.task, number.metric), []).append(number)
     return {key: sorted(numbers, key=lambda number: number.grade or "~") for key, numbers in found.items()}
+
+
+def published_beside(
+    published: Mapping[tuple[str, str, str], list[Published]], names: Iterable[str], task: str, metric: str
+) -> tuple[Published, ...]:
+    """The numbers of papers' rows, each named ``row`` (on ``task``) or ``row/task``; their notes say which row it is.
+
+    Raises:
+        SrledgerError: no paper has a row of that name on that task.
+    """
+    found = []
+    known = {f"{row}/{of_task}" for row, of_task, _ in published}
+    for name in names:
+        full = name if "/" in name else f"{name}/{task}"
+        if full not in known:
+            raise unknown_name("published row", full, known, where="published/*.csv")
+        row, of_task = full.split("/")
+        for number in published.get((row, of_task, metric), ()):
+            note = "; ".join(part for part in (f"there {row} on {of_task}", number.note) if part)
+            found.append(dataclasses.replace(number, note=note))
+    return tuple(found)

@@ -11,6 +11,10 @@ from srledger.reporting.cells import build_cells, cells_csv, trained_elsewhere
 from srledger.reporting.comparisons import compare_table
 from srledger.reporting.config import ReportConfig
 from srledger.reporting.data_page import render_data_page
+from srledger.reporting.effect_figures import draw_interactions
+from srledger.reporting.effect_tables import effect_files
+from srledger.reporting.effect_words import effects_view
+from srledger.reporting.effects import table_effects
 from srledger.reporting.figures import draw_figures
 from srledger.reporting.gates_page import render_gates_page
 from srledger.reporting.html import render_html
@@ -43,7 +47,14 @@ def render_report(
     views = [
         build_view(table, cells, comparisons[table.name], config, _trained_elsewhere(rows, table)) for table in tables
     ]
+    effects = {
+        table.name: effects_view(table, found, config)
+        for table in tables
+        if (found := table_effects(rows, table, cells, config))
+    }
     figures = draw_figures(rows, tables, comparisons, cells, config.alpha)
+    for name in effects:
+        figures |= draw_interactions(effects[name])
     pictures = [
         picture
         for task in dict.fromkeys(table.task for table in tables)
@@ -52,6 +63,7 @@ def render_report(
     probes = show_probes(rows_dir, rows, config, published)
 
     texts = {f"tables/{name}": text for view in views for name, text in table_files(view, config.alpha).items()}
+    texts |= {f"tables/{name}": text for view in effects.values() for name, text in effect_files(view).items()}
     files = {name: text.encode("utf-8") for name, text in texts.items()}
     files |= {f"figures/{name}.svg": svg.encode("utf-8") for name, svg in figures.items()}
     files |= {f"figures/pictures_{picture.task}_{picture.image_id}.png": draw_grid(picture) for picture in pictures}
@@ -60,7 +72,7 @@ def render_report(
     for name, data in sorted(files.items()):
         write_if_new(out_dir / name, data)
     write_text(out_dir / "cells.csv", cells_csv(cells))
-    write_text(out_dir / "index.html", render_html(rows, views, cells, figures, pictures, config))
+    write_text(out_dir / "index.html", render_html(rows, views, cells, figures, pictures, config, effects))
     write_text(out_dir / "probes.html", render_probes_page(probes, rows.scale, config))
     write_text(out_dir / "data.html", render_data_page(rows_dir, config))
     write_text(out_dir / "gates.html", render_gates_page(rows_dir))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from srledger.evaluation.statistics import Comparison, can_differ
+from srledger.evaluation.statistics import Comparison, Interval, can_differ
 from srledger.reporting.cells import Cell
 from srledger.reporting.comparisons import ColumnComparison
 from srledger.reporting.config import ReportConfig
@@ -72,8 +72,14 @@ def p_text(p: float) -> str:
 
 def difference_text(comparison: Comparison, column: Column) -> str:
     """``+0.53 [+0.41, +0.66]``, rounded like the metric."""
-    numbers = [comparison.difference.value, comparison.difference.low, comparison.difference.high]
+    return signed_text(comparison.difference, column)
+
+
+def signed_text(difference: Interval, column: Column, unit: str = "") -> str:
+    """``+0.53 [+0.41, +0.66]``, rounded like the metric; a unit stands behind the mean."""
+    numbers = [difference.value, difference.low, difference.high]
     mean, *ends = [f"{number:+.{column.digits}f}".replace("-", MINUS) for number in numbers if number is not None]
+    mean = f"{mean} {unit}".strip()
     return f"{mean} [{ends[0]}, {ends[1]}]" if len(ends) == 2 else mean
 
 
@@ -91,12 +97,12 @@ def build_view(
     of_table = {(cell.row, cell.metric): cell for cell in cells if cell.table == table.name}
     best = {(row, found.column.metric) for found in comparisons if found.group for row in found.group.members}
     reasons = dict.fromkeys(cell.status for cell in of_table.values() if cell.status != "ok")
-    letters = {status: _letter(k) for k, status in enumerate(reasons)}
+    letters = {status: letter_of(k) for k, status in enumerate(reasons)}
     rows = [_row_view(table, row, of_table, best, letters) for row in table.rows]
     published = tuple(
         column.metric for column in table.metrics if any(of_table[row, column.metric].published for row in table.rows)
     )
-    remarks = _remarks(trained_on, comparisons, config)
+    remarks = (*_remarks(trained_on, comparisons, config), *_of_other_tasks(table, cells))
     foot = (*remarks, *_foot(table, comparisons, config))
     notes = tuple((letter, status) for status, letter in letters.items())
     return TableView(table, tuple(rows), published, notes, remarks, foot, tuple(comparisons))
@@ -120,8 +126,27 @@ def _remarks(
     return tuple(remarks)
 
 
-def _letter(k: int) -> str:
-    return chr(ord("a") + k) if k < 26 else _letter(k // 26 - 1) + _letter(k % 26)
+def _of_other_tasks(table: Table, cells: Sequence[Cell]) -> Iterator[str]:
+    """What papers' numbers were measured on, where that is another task than the table's."""
+    notes: dict[tuple[str, str], dict[str, list[list[str]]]] = {}
+    for cell in cells:
+        for number in cell.published if cell.table == table.name else ():
+            if number.task != table.task:
+                of_metric = notes.setdefault((number.source, number.task), {}).setdefault(number.metric, [])
+                of_metric.append(number.note.split("; "))
+    for (source, task), metrics in notes.items():
+        shared: dict[str, list[str]] = {}  # what all numbers of a metric say -> the metrics
+        for metric, lists in metrics.items():
+            words = "; ".join(part for part in lists[0] if all(part in others for others in lists))
+            shared.setdefault(words, []).append(metric)
+        said = ". ".join(f"{', '.join(names)}: {words}" for words, names in shared.items() if words)
+        where = f"Measured here: {table.about}. The published numbers beside it are of another task"
+        yield f"{where}: {source}, {task}. {said}."
+
+
+def letter_of(k: int) -> str:
+    """The letter of note number ``k``: a, b, ... z, aa, ab."""
+    return chr(ord("a") + k) if k < 26 else letter_of(k // 26 - 1) + letter_of(k % 26)
 
 
 def _row_view(
