@@ -181,15 +181,16 @@ def test_a_missing_row_cuts_a_level_of_the_others_and_is_named() -> None:
 def test_rows_that_do_not_run_are_named_and_what_needs_them_is_not_given() -> None:
     no_batch = tuple(levels for levels in itertools.product(*FACTORS.values()) if levels[2] == "4")
     found, view = found_in(made_up(without=(*no_batch, ("v", "edge", "16"))))
-    estimates = column(found).estimates
-    assert {effect for effect in estimates if "batch" in effect.fixed} == set()
-    assert estimates[Effect("prior", "edge", "uniform")].cut == {"target": ("eps",), "batch": ("16",)}
-    assert Effect("prior", "edge", "uniform", "target", "v", "eps") not in estimates
+    estimates, edge = column(found).estimates, Effect("prior", "edge", "uniform")
+    assert not [effect for effect in found.effects if "batch" in effect.fixed]
+    assert estimates[DINO_IN_V].cut == {} and estimates[edge].cut == {"target": ("eps",)}
+    assert dataclasses.replace(edge, within="target", at="v", minus="eps") not in estimates
     words = " ".join(view.foot)
-    assert "(does not run at this scale)" in words and name_of(("v", "edge", "16")) in words
-    assert "Not to be had for want of rows: batch: 4 minus 16;" in words
-    edge = next(one for one in view.answers[0].sentences if one.startswith("prior edge"))
-    assert "nothing within target v: rows are missing" in edge and "not to be had: rows are missing" in edge
+    assert "Without rows at this scale: batch 4." in words and "batch 16." in words
+    assert f"Missing: {name_of(('v', 'edge', '16'))} (does not run at this scale)." in words
+    assert "Not to be had for want of rows: prior: edge minus uniform, within target v minus eps;" in words
+    sentence = next(one for one in view.answers[0].sentences if one.startswith("prior edge"))
+    assert "nothing within target v: rows are missing" in sentence and "not to be had: rows are missing" in sentence
 
 
 def test_without_the_base_nothing_is_compared_with_it() -> None:

@@ -96,6 +96,12 @@ def test_a_table_that_is_not_crossed_has_none(folder: Path) -> None:
     assert not list((folder / "figures").glob("interaction*"))
 
 
+def test_a_crossing_of_other_rows_is_refused(folder: Path) -> None:
+    crossed = Crossed(factors=CROSSED.factors, rows={f"{row}_of_old": levels for row, levels in ROWS.items()})
+    with pytest.raises(SrledgerError, match="none of its combinations"):
+        write(folder, config_of(crossed=crossed))
+
+
 def test_levels_can_not_break_out_of_the_page(folder: Path) -> None:
     bad = "</p><script>alert(1)</script>"
     factors = {"target": ("eps", bad), "prior": ("uniform", "dino")}

@@ -199,7 +199,9 @@ def _foot(found: TableEffects, columns: tuple[ColumnEffects, ...], config: Repor
 
 
 def _missing(found: TableEffects, columns: tuple[ColumnEffects, ...]) -> Iterator[str]:
-    """Rows without numbers, and the effects that can't be had without them."""
+    """Levels and rows without numbers, and the effects that can't be had without them."""
+    if levels := "; ".join(f"{name} {', '.join(of_factor)}" for name, of_factor in found.not_here.items() if of_factor):
+        yield f"Without rows at this scale: {levels}."
     metrics: dict[tuple[str, str], list[str]] = {}
     for column in columns:
         for row, why in column.missing.items():

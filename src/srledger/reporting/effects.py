@@ -104,11 +104,13 @@ class TableEffects:
     """The effects of a table.
 
     Attributes:
+        crossed: the levels that have rows at this scale. not_here: those that have none.
         trained: factors between whose levels lies a training. sampled: those whose levels share their weights.
         one_seed: some row was trained once alone.
     """
 
     crossed: Crossed
+    not_here: Kept
     effects: tuple[Effect, ...]
     columns: tuple[ColumnEffects, ...]
     trained: tuple[str, ...]
@@ -144,15 +146,30 @@ def table_effects(rows: Rows, table: Table, cells: Sequence[Cell], config: Repor
     """The effects of every metric of a crossed table, from its rows and cells; None for other tables."""
     if table.crossed is None:
         return None
-    effects = effects_of(table.crossed)
+    crossed = _here(table.crossed, table.rows)
+    not_here = {
+        name: tuple(level for level in levels if level not in crossed.factors[name])
+        for name, levels in table.crossed.factors.items()
+    }
+    effects = effects_of(crossed)
     of_table = {(cell.row, cell.metric): cell for cell in cells if cell.table == table.name}
-    columns = [
-        _column_effects(rows, table, table.crossed, column, effects, of_table, config) for column in table.metrics
-    ]
+    columns = [_column_effects(rows, table, crossed, column, effects, of_table, config) for column in table.metrics]
     measured = {cell.row: cell for cell in of_table.values() if cell.n}
-    trained, sampled = _what_lies_between(table.crossed, {row: cell.weights_sha256 for row, cell in measured.items()})
+    trained, sampled = _what_lies_between(crossed, {row: cell.weights_sha256 for row, cell in measured.items()})
     one_seed = any(cell.weights_sha256 and len(cell.seeds) == 1 for cell in measured.values())
-    return TableEffects(table.crossed, effects, tuple(columns), trained, sampled, one_seed)
+    return TableEffects(crossed, not_here, effects, tuple(columns), trained, sampled, one_seed)
+
+
+def _here(crossed: Crossed, rows: Sequence[str]) -> Crossed:
+    """Without the levels of which no row runs at this scale."""
+    found = [set(levels) for levels in zip(*(crossed.rows[row] for row in rows if row in crossed.rows), strict=True)]
+    factors = {
+        name: tuple(level for level in levels if level in of_rows)
+        for (name, levels), of_rows in zip(crossed.factors.items(), found, strict=True)
+    }
+    combinations = set(itertools.product(*factors.values()))
+    kept = {row: levels for row, levels in crossed.rows.items() if levels in combinations}
+    return crossed.model_copy(update={"factors": factors, "rows": kept})
 
 
 def _what_lies_between(crossed: Crossed, weights: Mapping[str, str]) -> tuple[Levels, Levels]:

@@ -92,6 +92,11 @@ def _resolve(name: str, table: TableConfig, rows: Rows, baseline: str) -> Table:
         if row not in rows.row_names():
             raise unknown_name("row", row, rows.row_names(), where=where)
     chosen = table.rows if table.rows is not None else tuple(rows.rows_of(table.task))
+    if table.crossed and not any(row in table.crossed.rows for row in chosen):
+        raise SrledgerError(
+            "a crossed table shows none of its combinations", where=where, found=", ".join(chosen),
+            expected="some of " + ", ".join(table.crossed.rows),
+        )  # fmt: skip
     known = _metrics_of(rows, table.task)
     for metric in table.metrics or ():
         if metric not in known:
