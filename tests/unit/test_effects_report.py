@@ -11,8 +11,10 @@ import pytest
 import reporting_fixture
 from pytest import MonkeyPatch
 
+from srledger.datasets import settings_sha256
 from srledger.errors import SrledgerError
 from srledger.io import read_json, write_json
+from srledger.provenance import code_sha256, params_sha256
 from srledger.reporting.check import compare_report
 from srledger.reporting.config import Crossed, Question, ReportConfig, TableConfig
 from srledger.reporting.explain import read_cells
@@ -188,6 +190,12 @@ def test_a_committed_report_with_effects_is_checked(tmp_path: Path) -> None:
         shutil.copyfile(source / f"{row}__faces_x8.parquet", rows / f"{row}__faces_x8.parquet")
     results = read_json(source / "results.json")
     results["results"] = [record for record in results["results"] if record["row"] in kept]
+    for record in results["results"]:  # of this tree, whatever the committed rows are of
+        evaluation = params.evaluations[record["row"]]
+        record["code_sha256"] = code_sha256(tmp_path, evaluation)
+        record["params_sha256"] = params_sha256(params, evaluation)
+    for name, about in results["datasets"].items():
+        about["settings_sha256"] = settings_sha256(params.datasets[name])
     write_json(rows / "results.json", results)
     write_json(rows / "gates.json", [])
     render(params, layout.report(), rows, tmp_path)
