@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from prefect import State, flow
 
+from flows import supervisor
 from flows.graph import Stage, StageGraph, read_graph
 from flows.leases import Leases
 from flows.plan import Plan
@@ -22,6 +25,7 @@ from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.layout import ABLATIONS, Layout
 from srledger.provenance import GRID
+from srledger.scales import DATA_TARGET
 from srledger.tracking.sweeps import Sweep, begin_sweep
 
 
@@ -32,7 +36,8 @@ def ablation_sweep(only: list[str] | None = None, scale: str | None = None, comm
     One failed row does not stop the others: its cells say why, and the next sweep runs it again.
 
     Args:
-        only: rows or tables of the grid; none: all. The report is made when no other row is out of date.
+        only: rows or tables of the grid; none: all. Of other rows that are out of date here, the report keeps what it
+            held and what still holds; where results are shared (``orchestration.remote``) it is then left out.
         scale: a scale of params.yaml; none: the one it names. Another leaves params.yaml and lock files as they were.
         commit: where the worker's clone must stand, when results are shared (``orchestration.remote``); none: anywhere.
     """
@@ -69,9 +74,12 @@ def sweep(root: Path, params: Params, only: Sequence[str], board: RunBoard) -> E
             found=", ".join(only) or "no rows", expected="some of " + ", ".join(params.ablations.active_rows()),
         )  # fmt: skip
     graph = read_graph(root, (GRID,), wait_s=params.orchestration.busy_wait_s, say=board.say)
-    graph = asked_for(graph, frozenset(rows), board.say)
+    part = asked_for(graph, frozenset(rows), board.say)
     marking = MarkingBoard(board, Layout(params.scale, root), params.ablations.grid, rows)
-    return bring_up_to_date(root, params, graph, marking, excused=excuses(graph))
+    ended = bring_up_to_date(root, params, part, marking, excused=excuses(part))
+    if part is not graph and params.orchestration.remote is None and _data_are_whole(ended):
+        keep_report(root, params.scale, board.say)
+    return ended
 
 
 def asked_for(graph: StageGraph, rows: frozenset[str], say: Callable[[str], None]) -> StageGraph:
@@ -79,8 +87,28 @@ def asked_for(graph: StageGraph, rows: frozenset[str], say: Callable[[str], None
     stale = sorted({graph[name].item for name in graph.may_run() if _is_row(graph[name])} - rows)
     if not stale:
         return graph
-    say(f"the report is left out: these rows are out of date and not asked for: {', '.join(stale)}")
-    return graph.up_to([name for name in graph if _is_row(graph[name]) and graph[name].item in rows])
+    say(f"DVC's report is left out: these rows are out of date and not asked for: {', '.join(stale)}")
+    asked = [name for name in graph if _is_row(graph[name]) and graph[name].item in rows]
+    return graph.up_to([*asked, *(name for name in graph if name == DATA_TARGET)])
+
+
+def keep_report(root: Path, scale: str, say: Callable[[str], None]) -> None:
+    """Make the grid's report from the rows that have results here and the committed ones that hold.
+
+    In a process of its own, since it imports torch. Raises SrledgerError with what it says when it can't.
+    """
+    command = [str(Path(sys.executable).parent / "srledger"), "report", "--scale", scale, "--ablations", "--keep"]
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, check=False, preexec_fn=supervisor.die_with_parent
+    )
+    for line in done.stdout.splitlines():
+        say(line)
+    if done.returncode != 0:
+        raise SrledgerError(done.stderr.strip().removeprefix("srledger: ") or f"{' '.join(command)} failed")
+
+
+def _data_are_whole(ended: Ended) -> bool:
+    return all(result.good for name, result in ended.results.items() if not _is_row(ended.graph[name]))
 
 
 def excuses(graph: StageGraph) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from srledger.entries import SCALES, AblationEntry, FactorEntry, ParamsFile
 from srledger.errors import SrledgerError, unknown_name
@@ -256,17 +256,35 @@ def mark_failed(layout: Layout, row: str, why: str) -> None:
     write_json(layout.failure(row), {"row": row, "why": " ".join(why.split())[:WHY_CHARACTERS] or "no reason given"})
 
 
-def failure_of(layout: Layout, row: str) -> str | None:
-    """Why a row has no result; None where it has one, or was never run."""
+@dataclasses.dataclass(frozen=True)
+class Absence:
+    """Why a row has no result: it ``failed`` here, or, in a report that was made in parts, is ``stale`` or was not run.
+
+    ``record`` is its entry in results.json where that was made elsewhere; None: it is made from what is known here.
+    """
+
+    why: str
+    kind: Literal["failed", "stale", "unavailable"] = "failed"
+    record: dict[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """What its cells say: ``failed: the loss is not a number``."""
+        return f"{self.kind}: {self.why}"
+
+
+def absence_of(layout: Layout, row: str) -> Absence | None:
+    """Why a row has no result; None where it has one, or nobody left word."""
     path = layout.failure(row)
     if (layout.result(row) / "result.json").exists() or not path.exists():
         return None
-    return str(read_json(path)["why"])
+    found = read_json(path)
+    return Absence(str(found["why"]), found.get("kind", "failed"), found.get("record"))
 
 
 def clear_failures(layout: Layout, rows: Iterable[str]) -> None:
     """Forget the failures of rows that are no longer in the grid or have a result by now."""
     known = set(rows)
     for path in sorted(layout.failure(ABLATION_MARK).parent.glob("*.json")):
-        if path.stem not in known or failure_of(layout, path.stem) is None:
+        if path.stem not in known or absence_of(layout, path.stem) is None:
             path.unlink()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from srledger.errors import SrledgerError
+from srledger.layout import is_ablation
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0]
@@ -42,18 +43,36 @@ def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = 
 @app.command()
 def repro(
     scale: Scale = None,
-    only: Annotated[str, typer.Option(help="rows, separated by commas; default: everything and the report")] = "",
+    only: Annotated[
+        str, typer.Option(help="rows, separated by commas; their report keeps the others; default: everything")
+    ] = "",
 ) -> None:
     """Run `dvc repro` at another scale, and leave params.yaml and dvc.lock as they were."""
     from srledger.provenance import GRID
     from srledger.reports import open_report
-    from srledger.scales import repro_at, targets_of
+    from srledger.scales import DATA_TARGET, repro_at, targets_of
     from srledger.watched import check_files
 
     params, layout = open_report(scale)
     check_files(params, layout)
-    targets = targets_of(params, [name for name in only.split(",") if name])
-    raise typer.Exit(repro_at(params.scale, targets or ([GRID] if layout.ablations else [])))
+    names = [name for name in only.split(",") if name]
+    targets = [*targets_of(params, names), DATA_TARGET] if names else [GRID] if layout.ablations else []
+    status = repro_at(params.scale, targets)
+    if names and not status:
+        for of_grid in sorted({is_ablation(name) for name in names}):
+            _keep_report(params.scale, of_grid)
+    raise typer.Exit(status)
+
+
+def _keep_report(scale: str | None, ablations: bool) -> None:
+    from srledger.reports import open_report
+    from srledger.stage import QUIET_TOOLS
+
+    os.environ.update({**QUIET_TOOLS, **os.environ})  # as stages run; torch reads it when it is loaded
+    from srledger.reporting.keep import keep_report
+
+    for line in keep_report(*open_report(scale, ablations=ablations)):
+        typer.echo(line)
 
 
 @app.command()
@@ -61,11 +80,16 @@ def report(
     scale: Scale = None,
     check: Annotated[bool, typer.Option("--check", help="compare with what is committed, change nothing")] = False,
     ablations: Annotated[bool, typer.Option("--ablations", help="the report of the scale's ablation grid")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="gather what rows have results here, keep committed rows that hold")
+    ] = False,
 ) -> None:
     """Render a report again from its committed rows; with --check, compare it byte for byte."""
     from srledger.reports import open_report
 
     params, layout = open_report(scale, ablations=ablations)
+    if keep:
+        return _keep_report(params.scale, layout.ablations)
     rows = layout.report() / "rows"
     if not (rows / "results.json").exists():
         raise SrledgerError(
@@ -126,7 +150,6 @@ def ablations(
 @app.command()
 def explain(selector: Annotated[str, typer.Argument(help="metric/row/task")], scale: Scale = None) -> None:
     """Print where a number comes from and the command that makes it again."""
-    from srledger.layout import is_ablation
     from srledger.reporting.explain import explain as explain_cell
     from srledger.reports import open_report
 

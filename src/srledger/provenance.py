@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from srledger.config import Params
 from srledger.imports import imported_files
 from srledger.io import sha256_file, sha256_files, sha256_json
 from srledger.layout import Layout
-from srledger.settings import Evaluation, Row, Task
+from srledger.settings import Evaluation, PriorSpec, Row, Task
 from srledger.yamlmap import YamlFile
 
 MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
@@ -25,7 +26,7 @@ def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAI
 
     dvc.yaml is the one list of them: what DVC watches is what the ledger hashes, ``SHARED_CODE`` in part.
     """
-    definition = YamlFile.read(root / graph).values["stages"][stage]
+    definition = _stages(root / graph, sha256_file(root / graph))[stage]
     files: list[Path] = []
     for dependency in definition.get("do", definition)["deps"]:
         path = root / re.sub(r"\$\{(?:item\.)?(\w+)\}", lambda match: item.get(match[1], match[0]), dependency)
@@ -37,6 +38,12 @@ def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAI
             inside = [file for file in inside if file in needed]
         files += inside
     return files
+
+
+@functools.lru_cache(maxsize=8)
+def _stages(path: Path, _version: str) -> Mapping[str, Any]:
+    """The stages of a dvc.yaml, read once for all rows; ``_version`` is its hash."""
+    return YamlFile.read(path).values["stages"]
 
 
 def _is_code(path: Path) -> bool:
@@ -110,6 +117,30 @@ def data_sha256(layout: Layout, evaluation: Evaluation) -> str:
         indices += sorted(layout.packs(task.name).glob("*.json"))
         indices += sorted((layout.prior(prior.name) / task.name).glob("*.json"))
     return sha256_json([sha256_file(path) for path in indices])
+
+
+def packs_sha256(layout: Layout, task: str) -> str:
+    """Hash of every image of a task: the part of ``data_sha256`` that no network has a share in."""
+    return sha256_json([sha256_file(path) for path in sorted(layout.packs(task).glob("*.json"))])
+
+
+def made_by_network(prior: PriorSpec) -> bool:
+    """Whether a network had a share in a prior's maps: their last bits then depend on the type of processor."""
+    return prior.encoder is not None or (prior.of is not None and made_by_network(prior.of))
+
+
+def networks_code_sha256(root: Path, prior: PriorSpec) -> str:
+    """Hash of the code behind a prior's maps: its plug-in and its encoder's, and what of their folders these import."""
+    package = root / "src/srledger"
+    files: set[Path] = set()
+    step: PriorSpec | None = prior
+    while step is not None:
+        files.add(package / "priors" / f"{step.plugin}.py")
+        if step.encoder is not None:
+            files.add(package / "encoders" / f"{step.encoder.plugin}.py")
+        step = step.of
+    imported = {path for file in files for path in imported_files(file, package)}
+    return sha256_files(root, files | {path for path in imported if path.parent.name in ("priors", "encoders")})
 
 
 def weights_sha256(of_seeds: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from srledger.provenance import GRID
 SCALE_LINE = re.compile(r"(?m)^scale:[ \t]*\w+")
 LOCKS = ("dvc.lock", "ablations/dvc.lock")
 KEPT = Path("scratch/repro_before")
+DATA_TARGET = "explore"  # what a report says of the data; rows do without it
 
 
 def targets_of(params: Params, rows: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from flows.ablation_sweep import MarkingBoard, asked_for, excuses
 from flows.graph import Stage, StageGraph, graph_of, reasons
 from flows.plan import make_plan
 from flows.process import Result
-from srledger.ablations import Grid, GridRow, failure_of
+from srledger.ablations import Grid, GridRow, absence_of
 from srledger.errors import SrledgerError
 from srledger.io import write_json
 from srledger.layout import Layout
@@ -118,11 +118,11 @@ def test_a_failed_training_marks_the_rows_that_take_its_weights(tmp_path: Path) 
     board = MarkingBoard(Mock(), layout, grid, grid.rows)
     for stage, result in ((train, Result("failed", "the loss is no number")), (evaluate, blocked), (sampled, blocked)):
         board.ended(stage, result)
-    assert failure_of(layout, "u__a") == "the loss is no number"
+    assert absence_of(layout, "u__a").why == "the loss is no number"
     why = "the training of u__a, whose weights it takes, failed: the loss is no number"
-    assert failure_of(layout, "u__few") == why and not layout.result("u__few").exists()
+    assert absence_of(layout, "u__few").why == why and not layout.result("u__few").exists()
 
     board = MarkingBoard(Mock(), layout, grid, grid.rows)
     board.ended(evaluate, Result("failed", "no room"))  # the weights are there: only what was measured is missing
     board.ended(sampled, Result("failed", "no room either"))
-    assert [failure_of(layout, row) for row in grid.rows] == ["no room", "no room either"]
+    assert [absence_of(layout, row).why for row in grid.rows] == ["no room", "no room either"]

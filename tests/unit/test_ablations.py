@@ -9,7 +9,7 @@ import pytest
 
 from srledger.ablation_lock import LOCK, check_lock, lock_text
 from srledger.ablation_lock import write_lock as write
-from srledger.ablations import clear_failures, failure_of, mark_failed, select
+from srledger.ablations import absence_of, clear_failures, mark_failed, select
 from srledger.config import SCALES, Params
 from srledger.errors import SrledgerError
 from srledger.io import write_json
@@ -280,12 +280,13 @@ def test_a_failure_stands_until_there_is_a_result(tmp_path: Path) -> None:
     layout, row = Layout("smoke", tmp_path), "landmark_unet__base"
     write_json(layout.result(row) / "result.json", {"of": "earlier settings"})
     mark_failed(layout, row, "the loss is\n no longer a number")
-    assert failure_of(layout, row) == "the loss is no longer a number"
+    absence = absence_of(layout, row)
+    assert absence is not None and absence.status == "failed: the loss is no longer a number"
     assert not layout.result(row).exists()
     clear_failures(layout, [row])
-    assert failure_of(layout, row) is not None
+    assert absence_of(layout, row) is not None
     write_json(layout.result(row) / "result.json", {})
-    assert failure_of(layout, row) is None
+    assert absence_of(layout, row) is None
     clear_failures(layout, [row])
     assert not layout.failure(row).exists()
 

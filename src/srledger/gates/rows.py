@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from srledger.ablations import failure_of
+from srledger.ablations import absence_of
 from srledger.config import Params
 from srledger.gates import Check, Gate, between, equal, known, unique
 from srledger.io import read_json, sha256_file
@@ -24,8 +24,8 @@ def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
 def _nothing_to_check(name: str, params: Params, layout: Layout) -> str | None:
     if not params.is_active(name):
         return f"{name} does not run at scale {params.scale}"
-    why = failure_of(layout, name)
-    return f"{name} failed: {why}" if why else None
+    absence = absence_of(layout, name)
+    return f"{name} {absence.status}" if absence else None
 
 
 def fingerprint(subject: str, layout: Layout) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from srledger.ablations import failure_of
+from srledger.ablations import Absence, absence_of
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.io import read_json, sha256_file, sha256_files, sha256_json, write_json, write_table
@@ -77,9 +78,9 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
             if why is None and not params.is_active(name):
                 continue
             record["task"] = task_of(params, name)
-            failed = failure_of(layout, name)
-            if why or failed:
-                record["missing"][name] = f"unavailable: {why}" if why else f"failed: {failed}"
+            absence = Absence(why, "unavailable") if why else absence_of(layout, name)
+            if absence:
+                record["missing"][name] = absence.status
                 continue
             result = _result(layout, name)
             row = result["row"]
@@ -112,8 +113,7 @@ def _ask(spec: ProbeSpec, source: Source, record: dict[str, Any], layout: Layout
     if not record["rows"] and isinstance(spec.config, RowsConfig):
         record["status"] = "unavailable: none of its rows has results"
         return
-    fingerprint = sha256_json([spec.resolved(), record["code_sha256"], record["inputs"], source.params.block.weights])
-    kept = layout.probe_kept(fingerprint)
+    kept = layout.probe_kept(_fingerprint(record, source.params))
     if not (kept / FACTS).exists():
         probe: Probe = plugin_class("probes", spec.plugin)(spec.config)
         try:
@@ -125,6 +125,27 @@ def _ask(spec: ProbeSpec, source: Source, record: dict[str, Any], layout: Layout
     record["facts"] = read_json(kept / FACTS)
     shutil.copyfile(kept / TABLE, folder / f"{spec.name}.parquet")
     record["table_sha256"] = sha256_file(folder / f"{spec.name}.parquet")
+
+
+def _fingerprint(record: Mapping[str, Any], params: Params) -> str:
+    """Hash of everything that decides what a probe finds: its code, its settings and what it looks at."""
+    settings = {key: record[key] for key in ("title", "plugin", "config")}
+    return sha256_json([settings, record["code_sha256"], record["inputs"], params.block.weights])
+
+
+def keep_committed(params: Params, layout: Layout, folder: Path) -> None:
+    """Take what the probes of a report found, in the ``folder`` of its rows, for as if it had been found here.
+
+    A probe that is the same still, by its code, settings and inputs, is then not asked again; its rows' images need not
+    be here. A table that is not the one of its record is passed over.
+    """
+    for record in read_json(folder / INDEX) if (folder / INDEX).exists() else ():
+        kept, table = layout.probe_kept(_fingerprint(record, params)), folder / f"{record['name']}.parquet"
+        whole = record["status"] == "ok" and table.exists() and sha256_file(table) == record["table_sha256"]
+        if whole and not (kept / FACTS).exists():
+            with fresh_folder(kept) as part:
+                shutil.copyfile(table, part / TABLE)
+                write_json(part / FACTS, record["facts"])
 
 
 def _keep(found: Measured, kept: Path) -> None:

@@ -18,6 +18,7 @@ from srledger.config import Params
 from srledger.io import read_json
 from srledger.layout import Layout
 from srledger.packs import Pack
+from srledger.probes import ProbeUnavailable
 
 if TYPE_CHECKING:
     from srledger.evaluation.measure import Panel
@@ -133,6 +134,9 @@ class Source:
         self.say(f"{row}, seed {seed}" + (f", sample {sample}" if sample else ""))
         prepare_torch(settings.threads, settings.device)
         evaluation = self.params.evaluations[self._evaluations[row]]
+        run: Path = self.layout.run(evaluation.row.trained.name)
+        if not (run / "run.json").exists():  # a row of another machine, kept with its numbers alone
+            raise ProbeUnavailable(f"the restored images and the weights of '{row}' are on another machine")
         method = load_method(evaluation, self.layout, seed).to(settings.device)
         test = self._examples(self.layout.prior(evaluation.prior.name) / self.task)
         images: Images = []

@@ -1,10 +1,10 @@
-"""Rows without numbers: those that failed, and those whose data can't be had. Their cells say why."""
+"""Rows without numbers: failed, stale or not run yet, or without data that can be had. Their cells say why."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from srledger.ablations import failure_of
+from srledger.ablations import absence_of
 from srledger.config import Params
 from srledger.io import read_json
 from srledger.layout import Layout
@@ -13,18 +13,20 @@ from srledger.reporting.rows import HASHES
 from srledger.settings import Evaluation
 
 
-def failed_record(params: Params, layout: Layout, evaluation: Evaluation) -> dict[str, Any] | None:
-    """What stands in results.json for a row that failed; None for a row that nobody marked as failed."""
-    why = failure_of(layout, evaluation.name)
-    if why is None:
-        return None
+def absent_record(params: Params, layout: Layout, evaluation: Evaluation) -> dict[str, Any] | None:
+    """What stands in results.json for a row that has no result; None where nobody left word of why."""
+    absence = absence_of(layout, evaluation.name)
+    if absence is None or absence.record is not None:
+        return absence.record if absence else None
+    if absence.kind != "failed":
+        return {**_without_numbers(params, evaluation, absence.status), "absent": absence.status}
     run = layout.run(evaluation.row.trained.name) / "run.json"
     return {
         **_facts(evaluation),
         "training": evaluation.row.training.model_dump(mode="json"),
         "seeds": list(evaluation.row.training.seeds),
         "unavailable": {},
-        "failed": why,
+        "failed": absence.why,
         "data_sha256": data_sha256(layout, evaluation),
         "code_sha256": code_sha256(layout.root, evaluation),
         "params_sha256": params_sha256(params, evaluation),
@@ -34,11 +36,15 @@ def failed_record(params: Params, layout: Layout, evaluation: Evaluation) -> dic
 
 def unavailable_record(params: Params, evaluation: Evaluation) -> dict[str, Any]:
     """What stands in results.json for a row whose data can't be had."""
+    return _without_numbers(params, evaluation, evaluation.unavailable)
+
+
+def _without_numbers(params: Params, evaluation: Evaluation, why: str | None) -> dict[str, Any]:
     return {
         **_facts(evaluation),
         "training": None,
         "seeds": [],
-        "unavailable": dict.fromkeys(params.metrics_of(evaluation.task), evaluation.unavailable),
+        "unavailable": dict.fromkeys(params.metrics_of(evaluation.task), why),
         "failed": None,
         **dict.fromkeys(HASHES, ""),
     }

@@ -19,6 +19,7 @@ HEADER = (
 )  # fmt: skip
 
 NOT_RUN = "this row was not run on this task"
+NOT_YET = "not run yet"
 NOT_COUNTED = "not counted for this row"
 NOT_FINITE = "no finite value was measured for this row"
 
@@ -31,7 +32,7 @@ class Cell:
         value: None unless ``status`` is ``ok``. ci_low, ci_high: None for costs and where no interval can be had.
         n: images behind the number; 0 for costs. seeds: training seeds behind it.
         published: what papers print for the same row, task and metric; the first one stands in cells.csv.
-        status: ``ok``, ``unavailable: <why>`` or ``failed: <why>``.
+        status: ``ok``, ``unavailable: <why>``, ``failed: <why>`` or ``stale: <why>``.
     """
 
     table: str
@@ -126,13 +127,15 @@ def _build_cell(
         status = f"unavailable: {NOT_RUN}"
     elif record["failed"]:
         status = f"failed: {_one_line(record['failed'])}"
+    elif record.get("absent"):
+        status = _one_line(record["absent"])
     elif column.of == "cost":
         value = record[column.metric]
         status = "ok" if value is not None else f"unavailable: {NOT_COUNTED}"
     elif column.metric in record["unavailable"]:
         status = f"unavailable: {_one_line(record['unavailable'][column.metric])}"
     else:
-        interval = _measure(rows, row, table.task, column.metric, config)
+        interval = measure(rows, row, table.task, column.metric, config)
         value = interval.value if interval else None
         status = "ok" if interval else f"unavailable: {NOT_FINITE}"
     hashes = {name: (record[name] or "") if record else "" for name in HASHES}
@@ -153,7 +156,8 @@ def _one_line(text: str) -> str:
     return " ".join(str(text).split())
 
 
-def _measure(rows: Rows, row: str, task: str, metric: str, config: ReportConfig) -> Interval | None:
+def measure(rows: Rows, row: str, task: str, metric: str, config: ReportConfig) -> Interval | None:
+    """The mean of a metric with its interval; None where no value is finite, or there is none."""
     measured = rows.measured.get((row, task))
     if measured is not None and metric in measured.values:
         values = measured.values[metric]

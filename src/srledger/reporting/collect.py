@@ -21,7 +21,8 @@ from srledger.gates import KINDS
 from srledger.io import read_json, write_json, write_table
 from srledger.layout import INACTIVE, PUBLIC, RESTRICTED, Layout, is_inactive
 from srledger.packs import Pack
-from srledger.reporting.absent import failed_record, unavailable_record
+from srledger.provenance import made_by_network, networks_code_sha256, packs_sha256
+from srledger.reporting.absent import absent_record, unavailable_record
 from srledger.reporting.data_page import EXPLORATION, PICTURES
 from srledger.reporting.gates_page import GATES
 from srledger.reporting.probes_page import collect_probes
@@ -37,12 +38,14 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
         SrledgerError: a row has no results yet.
     """
     records = [
-        (evaluation, failed_record(params, layout, evaluation) or _record(layout, evaluation))
+        (evaluation, absent_record(params, layout, evaluation) or _record(layout, evaluation))
         for evaluation in params.evaluations.values()
         if evaluation.active
     ]
     unavailable = [evaluation for evaluation in params.evaluations.values() if evaluation.unavailable]
-    measured = [(evaluation, record) for evaluation, record in records if not record["failed"]]
+    measured = [
+        (evaluation, record) for evaluation, record in records if not (record["failed"] or record.get("absent"))
+    ]
     for evaluation, record in measured:
         shutil.copyfile(
             layout.result(evaluation.name) / "rows.parquet", folder / f"{record['row']}__{record['task']}.parquet"
@@ -60,10 +63,17 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
                 "degradation": task["degradation"],
                 "scale_factor": task["scale_factor"],
                 "hr_size_px": task["hr_size_px"] or "native",
+                "packs_sha256": packs_sha256(layout, name),
             }
             for name, task in tasks.items()
         }
         | {one.task.name: _asked_for(one.task) for one in unavailable},
+        "networks_sha256": {
+            prior.name: networks_code_sha256(layout.root, prior)
+            for evaluation, _ in records
+            for prior in (evaluation.row.prior, evaluation.prior)
+            if made_by_network(prior)
+        },
     }
     write_json(folder / "results.json", summary)
     write_table(folder / "curves.parquet", _curves(layout, (name for name, row in params.rows.items() if row.active)))

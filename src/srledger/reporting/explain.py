@@ -9,7 +9,7 @@ from pathlib import Path
 
 from srledger.errors import SrledgerError, unknown_name
 from srledger.io import read_json
-from srledger.reporting.cells import HEADER, NOT_COUNTED, NOT_FINITE, NOT_RUN
+from srledger.reporting.cells import HEADER, NOT_COUNTED, NOT_FINITE, NOT_RUN, NOT_YET
 
 WHAT = {
     "data_sha256": "the packs of this task",
@@ -50,6 +50,8 @@ def filling_line(row: str, status: str, scale: str) -> str:
     """The line that fills an empty cell."""
     if status.startswith("failed: "):
         return f"srledger repro --scale {scale}"
+    if status.startswith("stale: ") or status.endswith(NOT_YET):
+        return f"srledger repro --scale {scale}  # with --only NAME, this row (or its transfer) alone"
     if status.endswith(NOT_COUNTED) or status.endswith(NOT_FINITE):
         return "nothing: the row was measured, and gives no number here"
     if status.endswith(NOT_RUN):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from srledger.config import Evaluation, Params
+from srledger.config import Params
 from srledger.datasets import settings_sha256
 from srledger.errors import SrledgerError
 from srledger.io import read_json, sha256_json
 from srledger.layout import Layout
-from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
 from srledger.reporting.check import compare_report
+from srledger.reporting.moved import WARNINGS, moved, stands
 from srledger.reporting.probes_page import recorded_probes
 from srledger.reporting.rows import HASHES
 from srledger.reporting.stage import render
 
-CODE_MUST_MATCH = ("smoke", "quick")  # the longer scales take hours: there, moved code is a warning
 SHOWN = 20
 
 
@@ -32,7 +32,7 @@ def check_report(params: Params, layout: Layout) -> str:
         differences = [str(difference) for difference in compare_report(Path(folder), layout.report())]
     results = read_json(layout.report() / "rows" / "results.json")
     recorded = results["results"]
-    stale, warnings = staleness(params, layout, recorded)
+    stale, warnings = staleness(params, layout, results)
     stale += [
         f"dataset {name}: its settings in params.yaml are not those it was made with"
         for name, about in results["datasets"].items()
@@ -52,12 +52,12 @@ def check_report(params: Params, layout: Layout) -> str:
     return "\n".join(lines)
 
 
-def staleness(params: Params, layout: Layout, recorded: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """(stale, warnings): which recorded rows no longer belong to this tree's params, code, data and weights.
+def staleness(params: Params, layout: Layout, results: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """(stale, warnings): which rows of a results.json no longer belong to this tree's params, code, data and weights.
 
-    Data and weights are compared where they are at hand; params and code always.
+    A row that has no numbers, and says that it is stale or was not run yet, is a warning: it claims nothing.
     """
-    by_key = {(record["row"], record["task"]): record for record in recorded}
+    by_key = {(record["row"], record["task"]): record for record in results["results"]}
     active = {
         (item.row.name, item.task.name): item for item in params.evaluations.values() if item.active or item.unavailable
     }
@@ -67,11 +67,16 @@ def staleness(params: Params, layout: Layout, recorded: list[dict[str, Any]]) ->
     for (row, task), record in by_key.items():
         if (row, task) not in active:
             continue
-        moved = _moved(params, layout, active[row, task], record)
-        if moved == ["code"] and params.scale not in CODE_MUST_MATCH:
-            warnings.append(f"warning: {row} on {task}: its code has moved since it was measured")
-        elif moved:
-            stale.append(f"{row} on {task}: stale, moved: {', '.join(moved)}")
+        evaluation = active[row, task]
+        if evaluation.unavailable:
+            if evaluation.unavailable not in record["unavailable"].values():
+                stale.append(f"{row} on {task}: stale, moved: the reason why its data can't be had")
+        elif record.get("absent"):
+            warnings.append(f"warning: {row} on {task} has no numbers: {record['absent']}")
+        elif stands(params, found := moved(params, layout, evaluation, record, results)):
+            warnings += [f"warning: {row} on {task}: {WARNINGS[what]}" for what in found]
+        else:
+            stale.append(f"{row} on {task}: stale, moved: {', '.join(found)}")
     return sorted(stale), warnings
 
 
@@ -85,27 +90,8 @@ def stale_probes(params: Params, probes: list[dict[str, Any]], recorded: list[di
             found.append(f"probe {name}: in the report, not in params.yaml")
             continue
         wanted = params.probes[name].resolved()
-        moved = [key for key in wanted if wanted[key] != probe[key]]
-        moved += [f"row {row}" for row in probe["rows"] if results.get((row, probe["task"])) != probe["inputs"][row]]
-        if moved:
-            found.append(f"probe {name}: stale, moved: {', '.join(moved)}")
+        changed = [key for key in wanted if wanted[key] != probe[key]]
+        changed += [f"row {row}" for row in probe["rows"] if results.get((row, probe["task"])) != probe["inputs"][row]]
+        if changed:
+            found.append(f"probe {name}: stale, moved: {', '.join(changed)}")
     return found
-
-
-def _moved(params: Params, layout: Layout, evaluation: Evaluation, record: dict[str, Any]) -> list[str]:
-    if evaluation.unavailable:
-        return (
-            [] if evaluation.unavailable in record["unavailable"].values() else ["the reason why its data can't be had"]
-        )
-    moved = []
-    if params_sha256(params, evaluation) != record["params_sha256"]:
-        moved.append("params")
-    if code_sha256(layout.root, evaluation) != record["code_sha256"]:
-        moved.append("code")
-    packs = [layout.packs(task.name) / "task.json" for task in (evaluation.task, evaluation.row.task)]
-    if all(path.exists() for path in packs) and data_sha256(layout, evaluation) != record["data_sha256"]:
-        moved.append("data")
-    run = layout.run(evaluation.row.trained.name) / "run.json"
-    if run.exists() and weights_sha256(read_json(run)["weights_sha256"]) != record["weights_sha256"]:
-        moved.append("weights")
-    return moved

@@ -1,0 +1,89 @@
+"""What has moved since a row was measured: its settings, code, data or weights. What that means for its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from srledger.config import Params
+from srledger.io import read_json
+from srledger.layout import Layout
+from srledger.provenance import (
+    code_sha256,
+    data_sha256,
+    made_by_network,
+    networks_code_sha256,
+    packs_sha256,
+    params_sha256,
+    weights_sha256,
+)
+from srledger.settings import Evaluation
+
+CODE_MUST_MATCH = ("smoke", "quick")  # the longer scales take hours: there, some of it is a warning
+WARNINGS = {
+    "code": "its code has moved since it was measured",
+    "maps": "the maps that it saw, made by a network of the same code and settings, differ from those here in their "
+    "bits, as on another type of processor",
+}
+STALE = {
+    "params": "settings", "code": "lines of its code", "data": "images or maps", "maps": "bits of its maps",
+    "weights": "weights", "protocol": "protocols of its metrics",
+}  # fmt: skip
+
+
+def moved(
+    params: Params, layout: Layout, evaluation: Evaluation, record: Mapping[str, Any], results: Mapping[str, Any]
+) -> list[str]:
+    """Which of ``params``, ``code``, ``data`` (or only ``maps``) and ``weights`` of a row are no longer this tree's.
+
+    Params and code are compared always, data and weights where they are at hand. ``maps``: the images are the same,
+    and so are code and settings of the networks that made the maps; the bits of the maps are not.
+
+    Args:
+        record, results: the row's entry in a results.json, and the whole file.
+    """
+    found = []
+    if params_sha256(params, evaluation) != record["params_sha256"]:
+        found.append("params")
+    if code_sha256(layout.root, evaluation) != record["code_sha256"]:
+        found.append("code")
+    if data_at_hand(layout, evaluation) and data_sha256(layout, evaluation) != record["data_sha256"]:
+        found.append("maps" if _only_bits_of_maps(layout, evaluation, results) else "data")
+    run = layout.run(evaluation.row.trained.name) / "run.json"
+    if run.exists() and weights_sha256(read_json(run)["weights_sha256"]) != record["weights_sha256"]:
+        found.append("weights")
+    return found
+
+
+def stands(params: Params, found: Collection[str]) -> bool:
+    """Whether a row's numbers may stand in a report although ``found`` has moved."""
+    return set(found) <= (set() if params.scale in CODE_MUST_MATCH else set(WARNINGS))
+
+
+def why_stale(found: Collection[str]) -> str:
+    """``settings, images or maps have changed since``."""
+    return ", ".join(STALE[what] for what in found) + " have changed since"
+
+
+def data_at_hand(layout: Layout, evaluation: Evaluation) -> bool:
+    """Whether all images and maps of a row lie here, of training and of test."""
+    both = ((evaluation.row.task, evaluation.row.prior), (evaluation.task, evaluation.prior))
+    last_written = [
+        path
+        for task, prior in both
+        for path in (layout.packs(task.name) / "task.json", layout.prior(prior.name) / task.name / "test.json")
+    ]
+    return all(path.exists() for path in last_written)
+
+
+def _only_bits_of_maps(layout: Layout, evaluation: Evaluation, results: Mapping[str, Any]) -> bool:
+    networks = [prior for prior in (evaluation.row.prior, evaluation.prior) if made_by_network(prior)]
+    images, code = results.get("tasks", {}), results.get("networks_sha256", {})
+    return (
+        bool(networks)
+        and all(
+            images.get(task.name, {}).get("packs_sha256") == packs_sha256(layout, task.name)
+            for task in (evaluation.row.task, evaluation.task)
+        )
+        and all(code.get(prior.name) == networks_code_sha256(layout.root, prior) for prior in networks)
+    )
