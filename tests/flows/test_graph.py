@@ -109,7 +109,7 @@ def test_the_report_has_words_for_failed_rows_and_for_nothing_else() -> None:
 
 def test_a_failed_training_marks_the_rows_that_take_its_weights(tmp_path: Path) -> None:
     layout = Layout("smoke", tmp_path)
-    grid = Grid({name: GridRow(name, "u", "t", (), of) for name, of in (("u__a", None), ("u__few", "u__a"))}, {})
+    grid = Grid({name: GridRow(name, "u", "t", (), of) for name, of in (("u__a", None), ("u__few", "u__a"))}, {}, {})
     write_json(layout.result("u__few") / "result.json", {"of": "earlier weights"})
     train, evaluate, sampled = (
         Stage(f"{GRID}:{name}") for name in ("train@u__a", "evaluate@u__a", "evaluate_sampled@u__few")
