@@ -32,9 +32,14 @@ def why_no_encoder(params: Params, name: str) -> str | None:
         return f"scale {params.scale} has no encoder '{name}'"
     if entry.weights != "published":
         return None if params.tasks[entry.task].active else f"task {entry.task} is not part of scale {params.scale}"
-    if entry.encoder not in params.block.weights:
-        return f"weights '{entry.encoder}' are not among scales.{params.scale}.weights (make weights)"
-    found = resolve(entry.encoder)
+    return why_no_weights(params, entry.encoder)
+
+
+def why_no_weights(params: Params, name: str) -> str | None:
+    """Why an entry of the weights catalogue may not, or can't, be used at this scale; None when it is there."""
+    if name not in params.block.weights:
+        return f"weights '{name}' are not among scales.{params.scale}.weights (make weights)"
+    found = resolve(name)
     return None if found.path else found.reason
 
 

@@ -15,6 +15,7 @@ from srledger.config import Params
 from srledger.layout import Layout
 from srledger.packs import Pack
 from srledger.probing.source import Source
+from srledger.probing.spec import rows_of
 
 ROWS = ("bicubic", "landmark_unet", "landmark_unet_student")
 
@@ -26,7 +27,9 @@ def records(workspace: Workspace) -> dict[str, dict]:
 
 def test_every_probe_that_has_a_row_stands_in_the_report(finished: Workspace) -> None:
     found = records(finished)
-    assert list(found) == list(Params.load(finished.folder).probes)
+    params = Params.load(finished.folder)
+    rows = {name: rows_of(params, getattr(spec.config, "rows", ())) for name, spec in params.probes.items()}
+    assert list(found) == [name for name, of in rows.items() if not of or any(map(params.is_active, of))]
     page = (finished.folder / "reports/smoke/probes.html").read_text(encoding="utf-8")
     assert re.findall(r'<section id="(\w+)">', page) == list(found)
     assert {name for name, record in found.items() if record["status"] != "ok"} == {"metric_preference"}

@@ -30,6 +30,7 @@ class MadeUp(Source):
         infos: Mapping[str, Any] | None = None,
     ) -> None:
         self.task, self.rows, self.say = "faces", tuple(restored), lambda words: None
+        self.priors = tuple(maps or ())
         self._hr, self._lr, self._images, self._maps = hr, lr, restored, maps or {}
         self._values, self._infos = values or {}, infos or {}
         self._evaluations = {row: row for row in restored}

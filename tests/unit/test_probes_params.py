@@ -9,7 +9,7 @@ import pytest
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.plugins import plugin_class, plugin_config, plugin_names
-from srledger.probes import MapsConfig, RowsConfig
+from srledger.probes import EncodersConfig, MapsConfig, RowsConfig
 from srledger.probing.spec import rows_of
 from srledger.yamlmap import YamlFile
 
@@ -53,6 +53,7 @@ def test_settings_of_a_scale_lie_over_the_others(tmp_path: Path) -> None:
         ),
         ("{ title: t, probe: attention_bins, config: { rows: [rrdb_photos], prior: landmark_gauss } }", "not made for"),
         ("{ title: t, probe: mask_area, config: { task: faces, priors: [uniform] } }", "unknown task 'faces'"),
+        ("{ title: t, probe: backbones, config: { task: faces_x4, encoders: [dino_vits] } }", "nearest:  dino_vits8"),
         (
             "{ title: t, probe: mask_area, config: { task: faces_x8, priors: [uniform], lower_bound: 1.5 } }",
             "lower_bound",
@@ -66,6 +67,6 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, entry: str, said: str)
 
 
 @pytest.mark.parametrize("name", plugin_names("probes"))
-def test_a_probe_says_what_it_shows_and_its_settings_are_those_of_rows_or_maps(name: str) -> None:
+def test_a_probe_says_what_it_shows_and_its_settings_are_of_a_known_kind(name: str) -> None:
     assert len((plugin_class("probes", name).__doc__ or "").strip()) > 60
-    assert issubclass(plugin_config("probes", name), RowsConfig | MapsConfig)
+    assert issubclass(plugin_config("probes", name), RowsConfig | MapsConfig | EncodersConfig)

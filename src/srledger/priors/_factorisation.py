@@ -10,11 +10,13 @@ listed in docs/methods.md, E2.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.grad import conv2d_input
 from torch.overrides import TorchFunctionMode
 
 from srledger.encoders import Encoder
@@ -27,16 +29,17 @@ NORMS = {"batch_norm", "group_norm"}
 POOLINGS = {"max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"}
 OUT_OF_PLACE: dict[str, Callable[..., torch.Tensor]] = {"__iadd__": torch.add, "add_": torch.add, "relu_": torch.relu}
 ADDITIONS = {"add", "__add__"}
+CONV_SETTINGS = ("stride", "padding", "dilation", "groups")
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One operation of a forward pass.
+    """One operation of the forward pass of one image.
 
     Attributes:
-        name: of the function. inputs: the maps that it reads, ``B x C x h x w``.
+        name: of the function. inputs: the maps that it reads, ``1 x C x h x w``.
         again: the operation on its first input; of a convolution, on (input, weight) and without bias.
-        weight: of a convolution.
+        weight, settings: of a convolution; its stride, padding, dilation and groups.
     """
 
     name: str
@@ -44,6 +47,13 @@ class Step:
     output: torch.Tensor
     again: Callable[..., torch.Tensor]
     weight: torch.Tensor | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def back(self, weight: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+        """The transposed convolution with ``weight``: gradients at the output to those at the input, ``K x ...``."""
+        channels = weight.shape[1] * self.settings.get("groups", 1)
+        size = (len(gradients), channels, *self.inputs[0].shape[2:])
+        return conv2d_input(size, weight, gradients, **self.settings)
 
 
 class Recorder(TorchFunctionMode):
@@ -63,7 +73,9 @@ class Recorder(TorchFunctionMode):
         output = func(*args, **kwargs)
         maps = tuple(value for value in args if isinstance(value, torch.Tensor) and id(value) in self._made)
         if name == "conv2d":
-            self._record(Step(name, args[:1], output, lambda x, w: func(x, w, None, *args[3:], **kwargs), args[1]))
+            given = dict(zip(CONV_SETTINGS, args[3:], strict=False))
+            given |= {key: kwargs[key] for key in CONV_SETTINGS if key in kwargs}
+            self._record(Step(name, args[:1], output, functools.partial(F.conv2d, **given), args[1], given))
         elif maps and isinstance(output, torch.Tensor):
             self._record(Step(name, maps, output, lambda x: func(x, *args[1:], **kwargs)))
         return output
@@ -73,45 +85,52 @@ class Recorder(TorchFunctionMode):
         self._made.add(id(step.output))
 
 
-def attribution_maps(encoder: Encoder, images: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
-    """Where the pixels lie that speak for one pooled unit of each image: ``B x h x w`` in [-1, 1].
+def attribution_maps(encoder: Encoder, image: torch.Tensor, ranks: Sequence[int]) -> torch.Tensor:
+    """Where the pixels lie that speak for some pooled units of an image: ``K x h x w`` in [-1, 1], a map per rank.
 
     ``h x w`` is the grid of the first convolution's output. An image whose every channel is constant gets zeros.
 
     Args:
-        images: ``B x 3 x H x W`` in [0, 1]. ranks: int64 ``B``: 0 is the image's largest unit.
+        image: ``3 x H x W`` in [0, 1]; one alone, so that no map depends on others. ranks: 0 is its largest unit.
 
     Raises:
         SrledgerError: the encoder does something to its maps that there is no rule for.
     """
     with torch.enable_grad():
         with Recorder() as recorder:
-            deepest = encoder(images.detach().requires_grad_())[-1]
+            deepest = encoder(image[None].detach().requires_grad_())[-1]
         steps = recorder.steps
         pooled = deepest.mean(dim=(2, 3))
         outputs = [step.output for step in steps if step.weight is not None]
-        probability = _probability_of(pooled, ranks)
-        gradients = torch.autograd.grad(probability.sum(), [pooled, *outputs], allow_unused=True)
-    of_output = {id(output): gradient for output, gradient in zip(outputs, gradients[1:], strict=True)}
-    found = _back(steps, deepest, pooled.detach() * gradients[0], of_output).sum(dim=1)
+        found = [
+            torch.autograd.grad(probability, [pooled, *outputs], retain_graph=True, allow_unused=True)
+            for probability in _probabilities_of(pooled[0], ranks)
+        ]
+    of_units, *of_outputs = zip(*found, strict=True)
+    gradients = {
+        id(output): torch.cat(one) for output, one in zip(outputs, of_outputs, strict=True) if one[0] is not None
+    }
+    pixels = _back(steps, deepest, pooled.detach() * torch.cat(of_units), gradients).sum(dim=1)
     # Behind a stride some pixels are seen by more windows than others; the mean over the stride does not show that.
-    found = F.adaptive_avg_pool2d(found, steps[0].output.shape[-2:])
-    return ratio(found, found.abs().amax(dim=(1, 2), keepdim=True))
+    pixels = F.adaptive_avg_pool2d(pixels, steps[0].output.shape[-2:])
+    return ratio(pixels, pixels.abs().amax(dim=(1, 2), keepdim=True))
 
 
-def _probability_of(pooled: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
-    """``B``: softmax of the units, each weighted by a Gaussian around the chosen one, so that rivals weigh most."""
-    order = pooled.detach().argsort(dim=1, descending=True, stable=True)
-    unit = order.gather(1, ranks[:, None])
-    logit = pooled.gather(1, unit)
-    spread = (pooled - logit).abs().amax(dim=1, keepdim=True).clamp_min(LEAST)
-    return (logit * torch.exp(-0.5 * ((pooled - logit) / spread) ** 2)).softmax(dim=1).gather(1, unit)
+def _probabilities_of(pooled: torch.Tensor, ranks: Sequence[int]) -> list[torch.Tensor]:
+    """Of each chosen unit: the softmax of all, each weighted by a Gaussian around it, so that rivals weigh most."""
+    order = pooled.detach().argsort(descending=True, stable=True)
+    found = []
+    for unit in (order[rank] for rank in ranks):
+        logit = pooled[unit]
+        spread = (pooled - logit).abs().amax().clamp_min(LEAST)
+        found.append((logit * torch.exp(-0.5 * ((pooled - logit) / spread) ** 2)).softmax(dim=0)[unit])
+    return found
 
 
 def _back(
     steps: list[Step], deepest: torch.Tensor, units: torch.Tensor, gradients: Mapping[int, torch.Tensor]
 ) -> torch.Tensor:
-    """The attribution of the image's channels, ``B x 3 x H x W``, of that of the pooled ``units``, ``B x C``."""
+    """The attribution of the image's channels, ``K x 3 x H x W``, of that of the pooled ``units``, ``K x C``."""
     attributions = {id(deepest): shares(lambda maps: maps.mean(dim=(2, 3)), deepest, units)}
     ends_branch: set[int] = set()  # maps that only norms part from an addition
     made = {id(step.output) for step in steps}
@@ -128,7 +147,7 @@ def _back(
         elif step.weight.shape[2:].numel() == 1 or id(step.output) in ends_branch:
             handed = (plain(step, attribution),)
         else:
-            handed = (guided(step, through(step, gradients[id(step.output)]), attribution),)
+            handed = (guided(step, gradients[id(step.output)], attribution),)
         for maps, share in zip(step.inputs, handed, strict=True):
             attributions[id(maps)] = attributions.get(id(maps), 0) + share
     (of_image,) = attributions.values()
@@ -164,7 +183,7 @@ def shares(
     The sum over an image is that of ``attribution`` where ``operation(x)`` is not zero.
     """
     with torch.enable_grad():
-        leaf = x.detach().requires_grad_()
+        leaf = x.detach().expand(len(attribution), -1, -1, -1).requires_grad_()
         output = operation(leaf)
         (back,) = torch.autograd.grad(output, leaf, ratio(attribution, output.detach()))
     return x.detach() * back
@@ -177,37 +196,31 @@ def of_sum(inputs: tuple[torch.Tensor, ...], attribution: torch.Tensor) -> tuple
     return tuple(magnitude * each for magnitude in magnitudes)
 
 
+def by_weight(step: Step, x: torch.Tensor, weight: torch.Tensor, attribution: torch.Tensor) -> torch.Tensor:
+    """``shares`` of a convolution of ``x`` with ``weight``, all of whose products are >= 0."""
+    return x * step.back(weight, ratio(attribution, step.again(x, weight)))
+
+
 def plain(step: Step, attribution: torch.Tensor) -> torch.Tensor:
     """C: a convolution's attribution over its inputs, by |weight| times |input|. Its sum is kept."""
-    return _by_weight(step, step.inputs[0].detach().abs(), attribution)
-
-
-def _by_weight(step: Step, magnitudes: torch.Tensor, attribution: torch.Tensor) -> torch.Tensor:
     assert step.weight is not None
-    weight = step.weight.detach().abs()
-    return shares(lambda values: step.again(values, weight), magnitudes, attribution)
+    return by_weight(step, step.inputs[0].detach().abs(), step.weight.detach().abs(), attribution)
 
 
-def through(step: Step, gradient: torch.Tensor) -> torch.Tensor:
-    """The gradient at a convolution's input that comes by way of its output, and by no branch beside it."""
-    with torch.enable_grad():
-        leaf = step.inputs[0].detach().requires_grad_()
-        (found,) = torch.autograd.grad(step.again(leaf, step.weight), leaf, gradient)
-    return found
-
-
-def guided(step: Step, gradient: torch.Tensor, attribution: torch.Tensor) -> torch.Tensor:
+def guided(step: Step, gradients: torch.Tensor, attribution: torch.Tensor) -> torch.Tensor:
     """C and the residual R = (F_x + M) sigmoid(C) + F_dx + A, less its mean over where C is not zero.
 
-    So the sum of C is kept, and nothing appears where C has nothing. ``gradient`` is that at the input.
+    So the sum of C is kept, and nothing appears where C has nothing. ``gradients`` are those at the output.
     """
-    x = step.inputs[0].detach()
+    assert step.weight is not None
+    x, weight = step.inputs[0].detach(), step.weight.detach()
     found = plain(step, attribution)
-    as_if_ones = _by_weight(step, torch.ones_like(x), attribution)  # A
-    relevance = (x * gradient).mean(dim=1, keepdim=True).clamp_min(0)
+    as_if_ones = by_weight(step, torch.ones_like(x), weight.abs(), attribution)  # A
+    gradients = step.back(weight, gradients)  # by way of this convolution, and of no branch beside it
+    relevance = (x * gradients).mean(dim=1, keepdim=True).clamp_min(0)
     relevance = ratio(relevance, relevance.amax(dim=SPACE, keepdim=True))  # M
     guide = found.mean(dim=1, keepdim=True)
-    residual = (factor(x, guide) + relevance) * found.sigmoid() + factor(gradient, guide) + as_if_ones
+    residual = (factor(x, guide) + relevance) * found.sigmoid() + factor(gradients, guide) + as_if_ones
     support = (found != 0).to(x.dtype)
     residual = residual * support
     mean = ratio(residual.sum(dim=SPACE, keepdim=True), support.sum(dim=SPACE, keepdim=True))
@@ -221,15 +234,15 @@ def factor(values: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
     a non-negative mixture of the two (least squares, ridge 1).
 
     Args:
-        values: ``B x C x h x w``. guide: ``B x 1 x h x w``, signed.
+        values: ``K x C x h x w``, or one for all. guide: ``K x 1 x h x w``, signed.
 
     Returns:
-        ``B x 1 x h x w``.
+        ``K x 1 x h x w``.
     """
     scaled = ratio(values, values.abs().amax(dim=SPACE, keepdim=True))
     vectors = torch.sigmoid(SHARPNESS * scaled).flatten(2)
     sides = torch.cat([guide > 0, guide < 0], dim=1).flatten(2).to(values.dtype)
-    means = ratio(vectors @ sides.transpose(1, 2), sides.sum(dim=2)[:, None])  # B x C x 2
+    means = ratio(vectors @ sides.transpose(1, 2), sides.sum(dim=2)[:, None])  # K x C x 2
     gram = means.transpose(1, 2) @ means + torch.eye(2)
     mixture = torch.linalg.solve(gram, means.transpose(1, 2) @ vectors).clamp_min(0)
     return (mixture[:, :1] - mixture[:, 1:]).clamp_min(0).reshape(guide.shape)
@@ -246,5 +259,5 @@ def of_pixels(step: Step, attribution: torch.Tensor) -> torch.Tensor:
     least, greatest = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     weights = torch.cat([weight.clamp_min(0), weight.clamp_max(0)], dim=1)
     sides = torch.cat([x - least, x - greatest], dim=1)
-    low, high = shares(lambda values: step.again(values, weights), sides, attribution).chunk(2, dim=1)
+    low, high = by_weight(step, sides, weights, attribution).chunk(2, dim=1)
     return low + high

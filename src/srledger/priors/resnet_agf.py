@@ -35,6 +35,6 @@ class ResnetAgf(Prior):
         size = (image.hr.shape[0], image.hr.shape[1])
         seen = torch.from_numpy(enlarged(image.lr, self.encoder.size_px, size)).float()
         which = self.config.map
-        ranks = torch.arange(UNITS) if isinstance(which, str) else torch.tensor([which])
-        maps = attribution_maps(self.encoder, seen.expand(len(ranks), -1, -1, -1), ranks).double().numpy()
+        ranks = range(UNITS) if isinstance(which, str) else (which,)
+        maps = attribution_maps(self.encoder, seen, ranks).double().numpy()
         return as_map(chosen(maps, which) if isinstance(which, str) else maps[0], size)

@@ -19,6 +19,8 @@ from srledger.plugins import PluginConfig
 from srledger.reporting.published import Published
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pyarrow as pa
 
@@ -43,8 +45,17 @@ class MapsConfig(PluginConfig):
     """Settings of a probe of prior maps."""
 
     task: str
-    priors: tuple[str, ...] = Field(min_length=1)
+    priors: tuple[str, ...] = Field(min_length=1, description="those that a scale does not make are passed over")
     images: int = Field(default=200, ge=1, description="the first test images")
+
+
+class EncodersConfig(PluginConfig):
+    """Settings of a probe of the networks behind the prior maps."""
+
+    task: str = Field(description="whose images they look at")
+    encoders: tuple[str, ...] = Field(
+        min_length=1, description="entries of `encoders`, or plug-ins with published weights that no entry names"
+    )
 
 
 class ProbeUnavailable(Exception):
@@ -59,10 +70,13 @@ class Measured:
         table: its numbers (ids as text, values as float32 or int32), in an order that hangs on nothing but the
             settings.
         facts: JSON values that are needed to read them (units, protocols, which metric was at hand, what is missing).
+        pictures: uint8 ``H x W x 3`` each, by a name that does as a file name; a report has those of restricted data in
+            its private gallery alone.
     """
 
     table: pa.Table
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    pictures: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +158,7 @@ class Look:
         colours: row -> colour, the same in the whole report.
         published: (row, task, metric) -> numbers of papers.
         pictures: those of a task that this report may show.
+        own: the pictures that ``measure`` left, by name; none where this report may not show them.
     """
 
     name: str
@@ -155,6 +170,7 @@ class Look:
     pictures: Callable[[str], Sequence[Picture]]
     resamples: int = 2000
     alpha: float = 0.05
+    own: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
     def mean(self, values: np.ndarray, axis: str) -> Interval:
         """Mean of ``S x N`` values (seeds by images) with its bootstrap interval; the images are drawn together.
@@ -167,9 +183,18 @@ class Look:
         """What papers print for a row."""
         return tuple(self.published.get((row, task or self.task, metric), ()))
 
+    def printed_notes(self, task: str, metric: str | None = None) -> tuple[str, ...]:
+        """What papers print of something that is no table of rows, each number as a sentence."""
+        numbers = [
+            one for (_, of, what), ones in sorted(self.published.items()) if of == task for one in ones
+            if metric in (None, what)
+        ]  # fmt: skip
+        texts = (f"{one.row} {one.metric} {one.value} {one.unit}".rstrip() for one in numbers)
+        return tuple(f"Published: {text} ({one.citation})." for text, one in zip(texts, numbers, strict=True))
+
 
 class Probe(abc.ABC):
-    """An analysis. Its ``Config`` derives from ``RowsConfig`` or ``MapsConfig``; its docstring is shown to readers.
+    """An analysis. Its ``Config`` derives from one of the three above; its docstring is shown to readers.
 
     The module must import neither torch nor matplotlib at its top: the report is made without the one, and the
     numbers without the other.

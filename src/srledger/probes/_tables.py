@@ -32,6 +32,11 @@ def arrays(table: pa.Table) -> dict[str, np.ndarray]:
     return found
 
 
+def names_in(columns: Mapping[str, np.ndarray], name: str) -> tuple[str, ...]:
+    """The different texts of a column, in the order in which they first stand."""
+    return tuple(dict.fromkeys(columns[name].tolist()))
+
+
 def seeds_by_images(columns: Mapping[str, np.ndarray], mask: np.ndarray, value: str) -> np.ndarray:
     """``S x N`` of the lines of ``mask``; seeds and images in the order in which they first stand.
 

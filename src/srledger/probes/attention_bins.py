@@ -91,7 +91,7 @@ class AttentionBins(Probe):
         tables = tuple(self._table(name, words, columns, look) for name, words in shown.items())
         notes = [f"Attention: prior {self.config.prior}, bins of width {self.config.width:g}."]
         notes += [f"{name}: unavailable: {why}" for name, why in found.facts["unavailable"].items()]
-        return Shown(figures=figures, tables=tables, notes=tuple(notes))
+        return Shown(figures=figures, tables=tables, notes=(*notes, *look.printed_notes("lpips_by_attention")))
 
     def _curve(self, columns: dict[str, np.ndarray], row: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         """(centres, means) of the bins that enough images have."""

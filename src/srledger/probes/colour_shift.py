@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from srledger.probes import Look, Measured, Probe, Quantity, RowsConfig, Shown, ShownFigure, ShownLine, ShownTable
+from srledger.probes._colour import CHANNELS, brightness_and_cast, mean_error
 from srledger.probes._drawing import panels, style, svg
 from srledger.probes._tables import arrays, seeds_by_images, table_of
 from srledger.probing.source import Source
 from srledger.reporting.figures import INK
 
-CHANNELS = {"red": "#c0392b", "green": "#1b7837", "blue": "#0072b2"}
+COLOURS = dict(zip(CHANNELS, ("#c0392b", "#1b7837", "#0072b2"), strict=True))
 BINS = 24
 
 
@@ -36,8 +37,7 @@ class ColourShift(Probe):
 
     def show(self, found: Measured, look: Look) -> Shown:
         columns = arrays(found.table)
-        columns["brightness"] = np.mean([columns[channel] for channel in CHANNELS], axis=0)
-        columns["cast"] = np.sqrt(np.mean([(columns[c] - columns["brightness"]) ** 2 for c in CHANNELS], axis=0))
+        columns |= brightness_and_cast(columns)
         lines: list[ShownLine] = []
         for row in look.rows:
             here = columns["row"] == row
@@ -63,11 +63,6 @@ class ColourShift(Probe):
         )
 
 
-def mean_error(sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
-    """Mean of SR minus HR per channel, in grey levels; float64 of 3."""
-    return (sr.astype(np.float64) - hr).mean(axis=(0, 1))
-
-
 def _draw(columns: dict[str, np.ndarray], look: Look) -> str:
     """One panel per row, one histogram per channel; all on one axis."""
     reach = max(1.0, float(np.abs([columns[channel] for channel in CHANNELS]).max()))
@@ -76,7 +71,7 @@ def _draw(columns: dict[str, np.ndarray], look: Look) -> str:
         figure, axes = panels(len(look.rows), 1.3, 0.55, 0.35)
         for k, (panel, row) in enumerate(zip(axes, look.rows, strict=True)):
             here = columns["row"] == row
-            for channel, colour in CHANNELS.items():
+            for channel, colour in COLOURS.items():
                 counts, _ = np.histogram(columns[channel][here], edges)
                 panel.stairs(100 * counts / here.sum(), edges, color=colour, linewidth=1.3)
                 panel.stairs(100 * counts / here.sum(), edges, color=colour, fill=True, alpha=0.12)

@@ -7,7 +7,7 @@ import numpy as np
 from srledger.probes import Look, Measured, Probe, Quantity, Shown, ShownFigure, ShownTable
 from srledger.probes._drawing import colours, style, svg, wide_plot
 from srledger.probes._masks import MaskConfig, steps_of
-from srledger.probes._tables import arrays, table_of
+from srledger.probes._tables import arrays, names_in, table_of
 from srledger.probing.source import Source
 
 
@@ -22,7 +22,7 @@ class DiffusedRatio(Probe):
 
     def measure(self, source: Source) -> Measured:
         lines = []
-        for prior in self.config.priors:
+        for prior in source.priors:
             maps = source.maps(prior, self.config.images)
             for image_id, attention in zip(source.ids(self.config.images), maps, strict=True):
                 ratio = steps_of(attention, self.config).mean() / self.config.steps
@@ -31,7 +31,7 @@ class DiffusedRatio(Probe):
 
     def show(self, found: Measured, look: Look) -> Shown:
         columns = arrays(found.table)
-        ratios = {prior: columns["ratio"][columns["prior"] == prior] for prior in self.config.priors}
+        ratios = {prior: columns["ratio"][columns["prior"] == prior] for prior in names_in(columns, "prior")}
         lines = []
         for prior, values in ratios.items():
             mean = look.mean(values[None], prior)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import math
-
 import numpy as np
 
 from srledger.probes import Look, Measured, Probe, Quantity, RowsConfig, Shown, ShownLine, ShownPicture, ShownTable
+from srledger.probes._sheets import draw_sheet_of_panels
 from srledger.probes._tables import arrays, seeds_by_images, table_of
 from srledger.probing.source import Source
-from srledger.reporting.pictures import ERROR_GAIN, Picture, enlarge, error_map, read_rgb
+from srledger.reporting.pictures import ERROR_GAIN, Picture, error_map, read_rgb
 
 SHARES = {"median": 50, "p95": 95, "worst": 100}
-PANEL_PX, GAP_PX, LABEL_PX = 128, 4, 16
 
 
 class Config(RowsConfig):
@@ -62,26 +59,12 @@ def absolute_error(sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
 
 def _draw(pictures: list[Picture], rows: tuple[str, ...]) -> bytes:
     """A line per picture: HR, then a map per row."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    font = ImageFont.load_default(11)
-    column = max([PANEL_PX, *(int(font.getlength(row)) + 2 for row in rows)]) + GAP_PX
-    size = ((len(rows) + 1) * column + GAP_PX, LABEL_PX + len(pictures) * (PANEL_PX + GAP_PX) + GAP_PX)
-    canvas = Image.new("RGB", size, (255, 255, 255))
-    draw = ImageDraw.Draw(canvas)
-    for k, name in enumerate(("HR", *rows)):
-        draw.text((GAP_PX + k * column, 2), name, fill=(36, 41, 47), font=font)
-    for line, picture in enumerate(pictures):
+    lines = []
+    for picture in pictures:
         hr = read_rgb(picture.hr)
-        top = LABEL_PX + GAP_PX + line * (PANEL_PX + GAP_PX)
         panels = [hr]
         for row in rows:
             sr = read_rgb(picture.restored[row]) if row in picture.restored else None
             panels.append(error_map(sr, hr) if sr is not None and sr.shape == hr.shape else np.full_like(hr, 200))
-        side = max(hr.shape[:2])
-        for k, panel in enumerate(panels):
-            whole = Image.fromarray(enlarge(panel, max(1, PANEL_PX // side))).reduce(max(1, math.ceil(side / PANEL_PX)))
-            canvas.paste(whole, (GAP_PX + k * column, top))
-    out = io.BytesIO()
-    canvas.save(out, format="PNG")
-    return out.getvalue()
+        lines.append(("", panels))
+    return draw_sheet_of_panels(("HR", *rows), lines)

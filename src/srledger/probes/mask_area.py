@@ -9,7 +9,7 @@ from srledger.evaluation.statistics import Interval
 from srledger.probes import Look, Measured, Probe, Quantity, Shown, ShownFigure, ShownTable
 from srledger.probes._drawing import GREY, colours, legend_beside, style, svg, wide_plot
 from srledger.probes._masks import MaskConfig, area_by_step
-from srledger.probes._tables import arrays, table_of
+from srledger.probes._tables import arrays, names_in, table_of
 from srledger.probing.source import Source
 
 POINTS = 101  # of a committed curve; areas between two points lie between theirs
@@ -35,7 +35,7 @@ class MaskArea(Probe):
         shown = np.unique(np.round(np.linspace(1, steps, min(steps, POINTS))).astype(int))
         lines: list[tuple[object, ...]] = []
         saving: dict[str, list[float]] = {}
-        for prior in self.config.priors:
+        for prior in source.priors:
             areas = np.array(
                 [area_by_step(attention, self.config) for attention in source.maps(prior, self.config.images)]
             )
@@ -50,7 +50,7 @@ class MaskArea(Probe):
     def show(self, found: Measured, look: Look) -> Shown:
         columns = arrays(found.table)
         lines = []
-        for prior in self.config.priors:
+        for prior in names_in(columns, "prior"):
             here = columns["prior"] == prior
             area = look.mean(np.array(found.facts["mean_areas"][prior])[None], prior)
             at = [
@@ -70,13 +70,13 @@ class MaskArea(Probe):
             "area", "Share of the image inside the mask: mean, and one standard deviation over images",
             self._draw(columns, look),
         )  # fmt: skip
-        return Shown((figure,), (table,), notes=(f"Mask: {self.config.words()}.", *_printed(look)))
+        return Shown((figure,), (table,), notes=(f"Mask: {self.config.words()}.", *look.printed_notes("mask_area")))
 
     def _draw(self, columns: dict[str, np.ndarray], look: Look) -> str:
-        colour = colours(self.config.priors)
+        colour = colours(names_in(columns, "prior"))
         with style():
             figure, axes = wide_plot()
-            for prior in self.config.priors:
+            for prior in colour:
                 here = columns["prior"] == prior
                 step, mean, deviation = (columns[name][here] for name in ("step", "mean", "deviation"))
                 low, high = np.clip(mean - deviation, 0, 1), np.clip(mean + deviation, 0, 1)
@@ -101,11 +101,3 @@ def _inverse(area: Interval) -> Quantity | None:
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
     return float(values.min()), float(values.max())
-
-
-def _printed(look: Look) -> tuple[str, ...]:
-    """What the paper says of the areas, in words and not in a figure."""
-    numbers = [
-        one for (_, task, _), ones in sorted(look.published.items()) if task == "mask_area" for one in ones
-    ]  # fmt: skip
-    return tuple(f"Published: {one.row} {one.metric} {one.value} ({one.citation})." for one in numbers)

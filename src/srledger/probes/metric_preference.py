@@ -82,6 +82,7 @@ class MetricPreference(Probe):
         if found.facts["missing"]:
             notes.append("Without a vote, not measured here: " + ", ".join(found.facts["missing"]) + ".")
         notes.append("Metrics of one kind share their errors: the interval is that of the count, not of the truth.")
+        notes += look.printed_notes("faces_x8", "preference")
         table = ShownTable("preference", "Metric preference (no user study)", head, tuple(lines), tuple(notes))
         return Shown(tables=(table,), files=tuple(files))
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from srledger.ablations import Absence, absence_of
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.io import read_json, sha256_file, sha256_files, sha256_json, write_json, write_table
-from srledger.layout import Layout, fresh_folder, is_inactive
+from srledger.layout import PUBLIC, RESTRICTED, Layout, fresh_folder, is_inactive
 from srledger.plugins import PACKAGE, plugin_class
-from srledger.probes import INDEX, MapsConfig, Measured, Probe, ProbeUnavailable, RowsConfig
+from srledger.prior_config import is_made, why_no_prior
+from srledger.probes import INDEX, EncodersConfig, MapsConfig, Measured, Probe, ProbeUnavailable, RowsConfig
+from srledger.probing.networks import network_facts
 from srledger.probing.source import Images, RestoredKey, Source
 from srledger.probing.spec import rows_of, task_of
 from srledger.progress import Progress
@@ -22,6 +26,7 @@ from srledger.settings import ProbeSpec
 
 TABLE = "table.parquet"
 FACTS = "facts.json"
+PICTURES = "pictures"  # of a kept result, whatever their licence
 
 
 def run_probes(params: Params, layout: Layout, folder: Path) -> list[dict[str, Any]]:
@@ -42,7 +47,8 @@ def run_probes(params: Params, layout: Layout, folder: Path) -> list[dict[str, A
             def say(words: str, name: str = spec.name, done: int = k) -> None:
                 progress.advance(done, f"{name}: {words}")
 
-            source = Source(params, layout, task, record["evaluations"], say, restored.setdefault(task, {}))
+            shared = restored.setdefault(task, {})
+            source = Source(params, layout, task, record["evaluations"], say, shared, record["priors"])
             _ask(spec, source, record, layout, folder)
             progress.advance(k + 1)
     write_json(folder / INDEX, records)
@@ -55,6 +61,7 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
         "name": spec.name,
         **spec.resolved(),
         "rows": [],
+        "priors": [],
         "evaluations": {},
         "seeds": {},
         "inputs": {},
@@ -69,9 +76,15 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
         if not params.tasks[config.task].active:
             return None
         record["task"] = config.task
-        packs = {f"{prior}/{config.task}": layout.prior(prior) / config.task / "test" for prior in config.priors}
-        packs["hr"] = layout.packs(config.task) / "test_hr"
-        record["inputs"] = {name: read_json(stem.with_suffix(".json"))["sha256"] for name, stem in packs.items()}
+        record["inputs"]["hr"] = read_json(layout.packs(config.task) / "test_hr.json")["sha256"]
+        _take_priors(params, layout, config.priors, record)
+        if not record["priors"] and not record["missing"]:
+            return None
+    if isinstance(config, EncodersConfig):
+        if not params.tasks[config.task].active:
+            return None
+        record["task"] = config.task
+        record["inputs"] = {name: sha256_json(network_facts(params, name)) for name in config.encoders}
     if isinstance(config, RowsConfig):
         for name in rows_of(params, config.rows):
             why = params.why_unavailable(name)
@@ -90,9 +103,21 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
             record["seeds"][row] = result["seeds"][: config.seeds]
         prior = getattr(config, "prior", None)
         if prior and "task" in record:
-            maps = layout.prior(prior) / record["task"] / "test.json"
-            record["inputs"][f"{prior}/{record['task']}"] = read_json(maps)["sha256"]
+            _take_priors(params, layout, (prior,), record)
     return record if record.get("task") else None
+
+
+def _take_priors(params: Params, layout: Layout, names: Sequence[str], record: dict[str, Any]) -> None:
+    """Note the priors of a probe that this scale makes; of those whose weights can't be had, why."""
+    for prior in names:
+        if not is_made(params.entries.priors[prior], params.scale):
+            continue
+        if why := why_no_prior(params, prior):
+            record["missing"][prior] = f"unavailable: {why}"
+            continue
+        maps = layout.prior(prior) / record["task"] / "test.json"
+        record["inputs"][f"{prior}/{record['task']}"] = read_json(maps)["sha256"]
+        record["priors"].append(prior)
 
 
 def _result(layout: Layout, name: str) -> dict[str, Any]:
@@ -110,8 +135,8 @@ def probe_code_sha256(plugin: str) -> str:
 
 
 def _ask(spec: ProbeSpec, source: Source, record: dict[str, Any], layout: Layout, folder: Path) -> None:
-    if not record["rows"] and isinstance(spec.config, RowsConfig):
-        record["status"] = "unavailable: none of its rows has results"
+    if why := _why_not(spec, record):
+        record["status"] = f"unavailable: {why}"
         return
     kept = layout.probe_kept(_fingerprint(record, source.params))
     if not (kept / FACTS).exists():
@@ -125,6 +150,21 @@ def _ask(spec: ProbeSpec, source: Source, record: dict[str, Any], layout: Layout
     record["facts"] = read_json(kept / FACTS)
     shutil.copyfile(kept / TABLE, folder / f"{spec.name}.parquet")
     record["table_sha256"] = sha256_file(folder / f"{spec.name}.parquet")
+    if (kept / PICTURES).exists():
+        may_stand = read_json(layout.packs(record["task"]) / "task.json")["dataset"]["redistributable"]
+        shutil.copytree(kept / PICTURES, folder / (PUBLIC if may_stand else RESTRICTED) / spec.name)
+
+
+def _why_not(spec: ProbeSpec, record: dict[str, Any]) -> str | None:
+    """Why a probe has nothing to look at."""
+    if isinstance(spec.config, MapsConfig) and not record["priors"]:
+        return "none of its priors has maps"
+    if not isinstance(spec.config, RowsConfig):
+        return None
+    if not record["rows"]:
+        return "none of its rows has results"
+    prior = getattr(spec.config, "prior", None)
+    return f"prior {prior} has no maps here" if prior and prior not in record["priors"] else None
 
 
 def _fingerprint(record: Mapping[str, Any], params: Params) -> str:
@@ -152,3 +192,6 @@ def _keep(found: Measured, kept: Path) -> None:
     with fresh_folder(kept) as part:
         write_table(part / TABLE, found.table)
         write_json(part / FACTS, dict(found.facts))
+        for name, pixels in found.pictures.items():
+            (part / PICTURES).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(part / PICTURES / f"{name}.png", optimize=True)

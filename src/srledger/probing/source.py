@@ -6,26 +6,48 @@ weights otherwise: by the evaluation's own function in the evaluation's own batc
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import itertools
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
 
-from srledger.config import Params
+from srledger.config import Evaluation, Params
 from srledger.io import read_json
 from srledger.layout import Layout
 from srledger.packs import Pack
 from srledger.probes import ProbeUnavailable
 
 if TYPE_CHECKING:
+    import torch
+
+    from srledger.diffusion.sampler import State
     from srledger.evaluation.measure import Panel
+    from srledger.methods import Method
     from srledger.training.batches import Examples
 
 Images = list[np.ndarray]  # uint8 H x W x 3 each
 RestoredKey = tuple[str, int, int]  # row, training seed, sample
+
+
+@dataclasses.dataclass(frozen=True)
+class Chains:
+    """How the first images of a batch came about.
+
+    Attributes:
+        positions: among the test images. restored: uint8 ``B x 3 x H x W``, what the evaluation has.
+        states: every step of every sample, in the method's own space, on the CPU.
+    """
+
+    positions: list[int]
+    restored: torch.Tensor
+    states: list[State]
 
 
 class Source:
@@ -36,6 +58,7 @@ class Source:
             in which a reader wants them.
         say: called with a few words before something that takes long.
         restored: images that were restored for other probes of this task; taken from, and added to.
+        priors: those of the probe's priors that have maps at this scale.
     """
 
     def __init__(
@@ -46,9 +69,10 @@ class Source:
         evaluations: Mapping[str, str],
         say: Callable[[str], None],
         restored: dict[RestoredKey, Images] | None = None,
+        priors: Sequence[str] = (),
     ) -> None:
         self.params, self.layout, self.task = params, layout, task
-        self.rows = tuple(evaluations)
+        self.rows, self.priors = tuple(evaluations), tuple(priors)
         self.say = say
         self._evaluations = dict(evaluations)
         self._restored: dict[RestoredKey, Images] = {} if restored is None else restored
@@ -116,6 +140,33 @@ class Source:
             self._restored[key] = saved or self._restore(row, seed, len(ids), sample)
         return self._restored[key][: len(ids)]
 
+    def chains(self, row: str, seed: int, count: int) -> Iterator[Chains]:
+        """How a row samples the first ``count`` test images; nothing for a method whose ``restore`` takes no trace.
+
+        Noise and batches are the evaluation's, so the images are those that the tables were measured on.
+        """
+        from srledger.evaluation.restore import restore_batch
+
+        method, test = self._ready(row, seed)
+        if "trace" not in inspect.signature(method.restore).parameters:
+            return
+        noise = self._evaluation(row).row.trained.name
+        count = len(self.ids(count))
+        for positions in self._batches(test, row, count):
+            wanted = [k for k in positions if k < count]
+            states: list[State] = []
+
+            def keep(state: State, kept: int = len(wanted), states: list[State] = states) -> None:
+                parts = (part[:kept].cpu() for part in (state.mask, state.z.float(), state.z0.float()))
+                states.append(type(state)(state.step, state.steps, *parts))
+
+            traced = types.SimpleNamespace(restore=functools.partial(cast(Any, method).restore, trace=keep))
+            sr, _ = restore_batch(cast("Method", traced), test, positions, noise, seed, self.params.evaluation)
+            yield Chains(wanted, sr[: len(wanted)], states)
+
+    def _evaluation(self, row: str) -> Evaluation:
+        return self.params.evaluations[self._evaluations[row]]
+
     def _folder(self, row: str) -> Path:
         return self.layout.result(self._evaluations[row])
 
@@ -127,30 +178,42 @@ class Source:
         return [np.array(pack.by_id(image_id)) for image_id in ids] if set(ids) <= set(pack.ids) else None
 
     def _restore(self, row: str, seed: int, count: int, sample: int) -> Images:
-        from srledger.evaluation.restore import batches_of_one_size, load_method, restore_batch
+        from srledger.evaluation.restore import restore_batch
+
+        self.say(f"{row}, seed {seed}" + (f", sample {sample}" if sample else ""))
+        method, test = self._ready(row, seed)
+        noise = self._evaluation(row).row.trained.name
+        images: Images = []
+        for positions in self._batches(test, row, count):
+            sr, _ = restore_batch(method, test, positions, noise, seed, self.params.evaluation, sample)
+            images += [image.permute(1, 2, 0).numpy() for image in sr]
+        return images
+
+    def _ready(self, row: str, seed: int) -> tuple[Method, Examples]:
+        """A row's method with the weights of one training seed, and the test images with its prior's maps."""
+        from srledger.evaluation.restore import load_method
+        from srledger.training.batches import Examples
         from srledger.training.determinism import prepare_torch
 
         settings = self.params.evaluation
-        self.say(f"{row}, seed {seed}" + (f", sample {sample}" if sample else ""))
         prepare_torch(settings.threads, settings.device)
-        evaluation = self.params.evaluations[self._evaluations[row]]
+        evaluation = self._evaluation(row)
         run: Path = self.layout.run(evaluation.row.trained.name)
         if not (run / "run.json").exists():  # a row of another machine, kept with its numbers alone
             raise ProbeUnavailable(f"the restored images and the weights of '{row}' are on another machine")
         method = load_method(evaluation, self.layout, seed).to(settings.device)
-        test = self._examples(self.layout.prior(evaluation.prior.name) / self.task)
-        images: Images = []
-        # Whole batches, as the evaluation made them: the last bits of an image may hang on the size of its batch.
-        batches = batches_of_one_size(test, self.result(row)["n_test"], settings.batch_size)
-        for positions in itertools.takewhile(lambda batch: batch[0] < count, batches):
-            sr, _ = restore_batch(method, test, positions, evaluation.row.trained.name, seed, settings, sample)
-            images += [image.permute(1, 2, 0).numpy() for image in sr]
-        return images
+        maps = self.layout.prior(evaluation.prior.name) / self.task
+        return method, Examples(self.layout.packs(self.task), maps, "test")
 
-    def _examples(self, prior_folder: Path) -> Examples:
-        from srledger.training.batches import Examples
+    def _batches(self, test: Examples, row: str, count: int) -> Iterator[list[int]]:
+        """The evaluation's own batches that hold the first ``count`` images; the last one whole.
 
-        return Examples(self.layout.packs(self.task), prior_folder, "test")
+        For the last bits of an image may hang on the size of its batch.
+        """
+        from srledger.evaluation.restore import batches_of_one_size
+
+        batches = batches_of_one_size(test, self.result(row)["n_test"], self.params.evaluation.batch_size)
+        return itertools.takewhile(lambda batch: batch[0] < count, batches)
 
 
 def measure_images(panel: Panel, ours: Images, theirs: Images) -> Mapping[str, list[float]]:

@@ -8,8 +8,9 @@ from srledger.ablations import Grid
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.plugins import plugin_config, plugin_names
-from srledger.probes import MapsConfig, RowsConfig
+from srledger.probes import EncodersConfig, MapsConfig, RowsConfig
 from srledger.settings import ProbeSpec
+from srledger.weights import catalogue
 
 
 def probe_spec(params: Params, name: str) -> ProbeSpec:
@@ -27,8 +28,13 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
     for key in ("metrics", "distances"):
         for metric in getattr(config, key, ()):
             params._check_metric(metric, (*here, "config", key))
-    if isinstance(config, MapsConfig):
+    if isinstance(config, MapsConfig | EncodersConfig):
         params._must_be("task", config.task, params.tasks, *here, "config", "task")
+    if isinstance(config, EncodersConfig):
+        for k, encoder in enumerate(config.encoders):
+            known = [*params.entries.encoders, *(one for one in plugin_names("encoders") if one in catalogue())]
+            params._must_be("encoder", encoder, known, *here, "config", "encoders", k)
+    if isinstance(config, MapsConfig):
         for prior in config.priors:
             params._check_prior(prior, config.task, *here, "config")
     if isinstance(config, RowsConfig):

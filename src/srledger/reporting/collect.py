@@ -78,7 +78,7 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
     write_json(folder / "results.json", summary)
     write_table(folder / "curves.parquet", _curves(layout, (name for name, row in params.rows.items() if row.active)))
     collect_gates(layout, folder)
-    collect_probes(layout, folder)
+    collect_probes(layout, folder, private=private)
     collect_exploration(layout.explored(), folder, private=private)
     for name, task in tasks.items():
         if task["dataset"]["redistributable"] or private:

@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 from markupsafe import Markup
 
 from srledger.io import canonical_json, read_json
-from srledger.layout import Layout
+from srledger.layout import PUBLIC, RESTRICTED, Layout
 from srledger.plugins import plugin_class, plugin_config
 from srledger.probes import INDEX, Look, Measured, Probe, Shown
 from srledger.reporting.config import ReportConfig
@@ -38,10 +38,13 @@ class ProbeView:
     pictures: tuple[str, ...]
 
 
-def collect_probes(layout: Layout, folder: Path) -> None:
-    """Copy what the probes of a report found into the rows folder; nothing where none was asked."""
-    if (layout.probes() / INDEX).exists() and read_json(layout.probes() / INDEX):
-        shutil.copytree(layout.probes(), folder / PROBES)
+def collect_probes(layout: Layout, folder: Path, *, private: bool = False) -> None:
+    """Copy what the probes of a report found, and the pictures that this report may show, into the rows folder."""
+    found = layout.probes()
+    if (found / INDEX).exists() and read_json(found / INDEX):
+        shutil.copytree(found, folder / PROBES, ignore=shutil.ignore_patterns(RESTRICTED))
+        if private and (found / RESTRICTED).is_dir():
+            shutil.copytree(found / RESTRICTED, folder / PROBES / PUBLIC, dirs_exist_ok=True)
 
 
 def recorded_probes(rows_dir: Path) -> list[dict[str, Any]]:
@@ -76,6 +79,7 @@ def show_probes(
         look = Look(
             record["name"], record["task"], tuple(record["rows"]), record["seeds"],
             {**colours_of(record["rows"]), **colours}, published, pictures, config.bootstrap_resamples, config.alpha,
+            {path.stem: path for path in sorted((rows_dir / PROBES / PUBLIC / record["name"]).glob("*.png"))},
         )  # fmt: skip
         shown = probe.show(found, look)
         figures = tuple(inline_svg(figure.svg, figure.caption) for figure in shown.figures)

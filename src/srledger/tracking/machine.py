@@ -19,9 +19,15 @@ def write_machine_table(params: Params, layout: Layout, kept: Collection[str] = 
     Args:
         kept: rows that were made elsewhere: their lines stay, and those of what was not measured here at all.
     """
-    known = {*params.rows, *params.evaluations, *params.entries.encoders}
+    rows = {*params.rows, *params.evaluations, *params.entries.encoders}
+    known = {*rows, *params.entries.priors}
     records = [read_json(path) for path in sorted(layout.machine().glob("*.json"))]
-    records = [record for record in records if record["row"] in known and record["row"] not in kept]
+    records = [
+        record
+        for record in records
+        if record["row"] in (params.entries.priors if record["stage"] == "precompute_priors" else rows)
+        and record["row"] not in kept
+    ]
     lines = [{name: "" if record[name] is None else str(record[name]) for name in COLUMNS} for record in records]
     path = layout.report() / "machine.csv"
     if kept and path.exists():
