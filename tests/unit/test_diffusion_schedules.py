@@ -9,7 +9,13 @@ import torch
 from pydantic import ValidationError
 
 from srledger.diffusion.config import DiffusionConfig
-from srledger.diffusion.schedules import cosine_schedule, linear_schedule, sampling_schedule, training_schedule
+from srledger.diffusion.schedules import (
+    cosine_schedule,
+    linear_schedule,
+    sampling_schedule,
+    scaled_linear_schedule,
+    training_schedule,
+)
 
 
 def test_sr3_leaves_almost_nothing_of_the_image_after_2000_steps() -> None:
@@ -44,6 +50,14 @@ def test_a_matched_end_point_leaves_nothing(steps: int) -> None:
 
 def test_the_cosine_schedule_of_srdiff_ends_where_its_code_does() -> None:
     assert float(cosine_schedule(100).gammas[-1]) == pytest.approx(2.4e-7, rel=0.02)
+
+
+def test_the_schedule_of_stable_diffusion_leaves_something_of_the_image() -> None:
+    config = DiffusionConfig(schedule="scaled_linear", train_steps=1000, sampling_steps=50)
+    gammas = training_schedule(config).gammas
+    assert torch.equal(gammas, scaled_linear_schedule(1000).gammas) and bool((gammas.diff() < 0).all())
+    assert float(gammas[1]) == pytest.approx(1 - 8.5e-4) and float(gammas[-1] / gammas[-2]) == pytest.approx(1 - 1.2e-2)
+    assert float(gammas[-1]) == pytest.approx(0.0047, abs=5e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 50, 333, 2000])

@@ -11,6 +11,7 @@ from srledger.plugins import PluginConfig
 Target = Literal["eps", "v", "x0"]
 Variance = Literal["posterior", "beta"]
 MaskRule = Literal["max", "sum"]
+Schedule = Literal["linear", "cosine", "scaled_linear"]
 
 
 class DiffusionConfig(PluginConfig):
@@ -26,7 +27,7 @@ class DiffusionConfig(PluginConfig):
 
     target: Target = Field(default="eps", description="what the network predicts")
     loss: Literal["l1", "mse"] = "l1"
-    schedule: Literal["linear", "cosine"] = "linear"
+    schedule: Schedule = "linear"
     train_steps: int = Field(default=2000, ge=2, description="T of training")
     sampling_steps: int = Field(default=500, ge=1, description="T of sampling, spread evenly over that of training")
     match_end_point: bool = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +81,45 @@ class Block(nn.Module):
         return self.attention(self.residual(features, embedding))
 
 
-class Unet(nn.Module):
+class Control(NamedTuple):
+    """What is added to a U-Net on its way up.
+
+    Attributes:
+        skips: one per skip, finest first, each of that skip's shape.
+        middle: of the shape of the middle's output.
+    """
+
+    skips: Sequence[torch.Tensor]
+    middle: torch.Tensor
+
+
+class WayDown(nn.Module):
+    """The half of a U-Net from the image to its middle."""
+
+    embedding: NoiseEmbedding
+    first: nn.Conv2d
+    downs: nn.ModuleList
+    middle: nn.ModuleList
+    coarsest_px: int  # one pixel of the coarsest level
+
+    def go_down(
+        self, images: torch.Tensor, signal: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+        """(output of the middle, skips, noise embedding); images are continued to whole pixels of the last level."""
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % self.coarsest_px, 0, -height % self.coarsest_px), mode="replicate")
+        embedding = self.embedding(signal)
+        features = self.first(images)
+        skips = [features]
+        for layer in self.downs:
+            features = layer(features, embedding) if isinstance(layer, Block) else layer(features)
+            skips.append(features)
+        for layer in self.middle:
+            features = layer(features, embedding)
+        return features, skips, embedding
+
+
+class Unet(WayDown):
     """The network; its widths are ``width`` times each of ``multipliers``, from the finest level to the coarsest.
 
     Args:
@@ -124,6 +163,7 @@ class Unet(nn.Module):
             if k < len(widths) - 1:
                 self.downs.append(nn.Conv2d(now, now, 3, 2, 1))
                 skips.append(now)
+        self.skip_widths = tuple(skips)
         self.middle = nn.ModuleList([block(now, now, True), block(now, now, False)])
         self.ups = nn.ModuleList()
         for k, channels in reversed(list(enumerate(widths))):
@@ -133,20 +173,15 @@ class Unet(nn.Module):
             if k > 0:
                 self.ups.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(now, now, 3, 1, 1)))
         self.last = nn.Sequential(group_norm(groups, now), nn.SiLU(), nn.Conv2d(now, channels_out, 3, 1, 1))
-        self.coarsest_px = 2 ** (len(widths) - 1)  # one pixel of the coarsest level
+        self.coarsest_px = 2 ** (len(widths) - 1)
 
-    def forward(self, images: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, signal: torch.Tensor, control: Control | None = None) -> torch.Tensor:
         """``B x channels_out x H x W`` of images (any H, W) whose noise level is ``signal``, ``B``: sqrt(gamma)."""
         height, width = images.shape[-2:]
-        images = F.pad(images, (0, -width % self.coarsest_px, 0, -height % self.coarsest_px), mode="replicate")
-        embedding = self.embedding(signal)
-        features = self.first(images)
-        skips = [features]
-        for layer in self.downs:
-            features = layer(features, embedding) if isinstance(layer, Block) else layer(features)
-            skips.append(features)
-        for layer in self.middle:
-            features = layer(features, embedding)
+        features, skips, embedding = self.go_down(images, signal)
+        if control is not None:
+            features = features + control.middle
+            skips = [skip + more for skip, more in zip(skips, control.skips, strict=True)]
         for layer in self.ups:
             if isinstance(layer, Block):
                 features = layer(torch.cat([features, skips.pop()], dim=1), embedding)
