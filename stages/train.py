@@ -1,6 +1,7 @@
 """Stage train: every seed of one variant; or one encoder, before there are priors (stage train_encoder)."""
 
 from srledger.config import Params
+from srledger.io import write_json
 from srledger.layout import Layout, fresh_folder, write_inactive
 from srledger.prior_config import why_no_encoder
 from srledger.stage import run
@@ -17,6 +18,10 @@ def make_encoder(params: Params, name: str) -> str:
     if why := why_no_encoder(params, name):
         write_inactive(folder, why)
         return f"train {name}: {why}"
+    if params.entries.encoders[name].weights == "none":
+        with fresh_folder(folder) as part:
+            write_json(part / "encoder.json", {"name": name, "weights": "none"})
+        return f"train {name}: no network"
     from srledger.pipeline_encoders import write_encoder  # late: what is not made must not wait for torch
 
     with fresh_folder(folder) as part:

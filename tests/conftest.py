@@ -34,12 +34,12 @@ def pytest_configure() -> None:
 
 
 def without_costly_entries(params: str) -> str:
-    """params.yaml without diffusion, which scale `smoke` does without: each entry costs a second in every run."""
+    """params.yaml without what `smoke` does without, diffusion above all: each entry costs a second in every run."""
     sections = re.split(r"(?m)^(?=\w+:)", params)
-    dropped = "sr3|srdiff|diffbir"
+    dropped = "sr3|srdiff|diffbir|rrdb_blind|bicubic_on_faces_blind"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
-        ("encoders", r"(?!tiny_dino_vit:)\w+"),
+        ("encoders", r"(?!none:|tiny_dino_vit:)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
         ("transfers", rf"\w*(?:{dropped})\w*"),
         ("probes", rf"\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),

@@ -39,6 +39,7 @@ def _item(row: GridRow, entries: ParamsFile) -> dict[str, Any]:
         "method": base.method,
         "task": base.task,
         "prior": row.settings.get("prior", base.prior),
+        "encoder": base.encoder,
         "settings": row.settings,
         "training": table.training,
         "at": {scale: changes.model_dump(exclude_defaults=True) for scale, changes in table.at.items()},

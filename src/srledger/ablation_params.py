@@ -56,7 +56,7 @@ class AblationParams(Params):
             raise unknown_name("ablation row", name, self.grid.rows, where=self.file.path.name)
         base = self.entries.variants[self.grid.rows[name].base]
         prior = str(self.grid.rows[name].settings.get("prior", base.prior))
-        return self._state_on(base.task, prior, name in self._wanted)
+        return self._state_on(base.task, prior, base.encoder, name in self._wanted)
 
     def runs(self) -> tuple[str, ...]:
         """Rows with a run of their own: not those that are sampled from another's weights."""

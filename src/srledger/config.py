@@ -19,7 +19,16 @@ from srledger.io import sha256_file, sha256_json, write_json
 from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
 from srledger.orchestration import OrchestrationConfig
 from srledger.plugins import PACKAGE, plugin_config, plugin_names
-from srledger.prior_config import check_scales, encoder_spec, is_made, prior_spec, tasks_of, why_no_prior
+from srledger.prior_config import (
+    check_scales,
+    encoder_of_row,
+    encoder_spec,
+    is_made,
+    prior_spec,
+    tasks_of,
+    why_no_encoder,
+    why_no_prior,
+)
 from srledger.reporting.config import ReportConfig
 from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
 from srledger.training.config import TrainingConfig
@@ -126,14 +135,18 @@ class Params:
         entry = transfer or entries.variants.get(name) or entries.students.get(name)
         if entry is None:
             raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
-        return self._state_on(entry.task, entry.prior, self.block.rows == "all" or name in self.block.rows)
+        encoder = entry.encoder if isinstance(entry, VariantEntry) else None
+        return self._state_on(entry.task, entry.prior, encoder, self.block.rows == "all" or name in self.block.rows)
 
-    def _state_on(self, task: str, prior: str, wanted: bool) -> str:
-        """A row is left out where its prior is not made; where the prior's weights can't be had, it says so."""
+    def _state_on(self, task: str, prior: str, encoder: str | None, wanted: bool) -> str:
+        """A row is left out where its prior or encoder is not made; where their weights can't be had, it says so."""
         data = self.block.datasets[self.entries.tasks[task].dataset]
-        if data is None or not wanted or not is_made(self.entries.priors[prior], self.scale):
+        made = is_made(self.entries.priors[prior], self.scale)
+        made = made and (encoder is None or is_made(self.entries.encoders[encoder], self.scale))
+        if data is None or not wanted or not made:
             return "left out"
-        return data.unavailable or why_no_prior(self, prior) or "runs"
+        no_encoder = None if encoder is None else why_no_encoder(self, encoder)
+        return data.unavailable or why_no_prior(self, prior) or no_encoder or "runs"
 
     def why_unavailable(self, name: str) -> str | None:
         """Why data or prior of a row or transfer that this scale wants can't be had; None otherwise."""
@@ -290,20 +303,25 @@ class Params:
                 found=f"crop_px {crop}, scale_factor {task.scale_factor}",
                 expected=f"a multiple of {task.scale_factor}",
             )  # fmt: skip
+        encoder = encoder_of_row(self, entry, config, here)
         teacher = self._teacher(name, entry, training) if isinstance(entry, StudentEntry) else None
         return Row(
-            name, kind, entry.method, config, training, task, self.priors[entry.prior], teacher, self.is_active(name)
-        )
+            name, kind, entry.method, config, training, task, self.priors[entry.prior], teacher, self.is_active(name),
+            encoder,
+        )  # fmt: skip
 
     def _teacher(self, name: str, entry: StudentEntry, training: TrainingConfig) -> Row:
         here = ("students", name)
         self._must_be("teacher", entry.teacher, self.entries.variants, *here, "teacher")
         teacher = self.rows[entry.teacher]
-        if (teacher.method, teacher.task.name, teacher.prior.name) != (entry.method, entry.task, entry.prior):
+        same = ("method", "task", "prior", "encoder")
+        ours, theirs = (
+            [getattr(one, key) for key in same] for one in (entry, self.entries.variants[entry.teacher])
+        )  # fmt: skip
+        if ours != theirs:
             raise SrledgerError(
-                "a student must have its teacher's method, task and prior", where=self.file.place(here),
-                found=f"{entry.method}, {entry.task}, {entry.prior}",
-                expected=f"{teacher.method}, {teacher.task.name}, {teacher.prior.name}",
+                "a student must have its teacher's method, task, prior and encoder", where=self.file.place(here),
+                found=", ".join(ours), expected=", ".join(theirs),
             )  # fmt: skip
         if self.is_active(name) and not self.is_active(entry.teacher):
             raise SrledgerError(

@@ -63,8 +63,9 @@ class EncoderEntry(PluginConfig):
 
     encoder: str = Field(description="the plug-in")
     task: str = Field(description="whose training images it learns from")
-    weights: Literal["trained", "random", "published"] = Field(
-        default="trained", description="random: the control, as it was drawn; published: of the weights catalogue"
+    weights: Literal["trained", "random", "published", "none"] = Field(
+        default="trained",
+        description="random: the control, as it was drawn; published: of the weights catalogue; none: of `none` alone",
     )
     config: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -89,6 +90,7 @@ class VariantEntry(PluginConfig):
     method: str
     task: str
     prior: str
+    encoder: str = Field(description="the frozen network that its method builds on; none: it builds on no other")
     config: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,11 @@ def write_encoder(spec: EncoderSpec, layout: Layout, folder: Path) -> dict[str, 
     if spec.weights == "published":
         found = resolve(spec.plugin)
         assert found.path is not None, "why_no_encoder has found it"
-        encoder = _build(record["resolved"])
+        encoder = build_encoder(record["resolved"])
         record["weights_sha256"] = file_hash(found.path)
     else:
         torch.manual_seed(seed_for("initial_weights", spec.training.seeds[0]))
-        encoder = _build(record["resolved"])
+        encoder = build_encoder(record["resolved"])
         if spec.weights == "trained":
             encoder = _train(encoder, spec, layout, folder, code_sha256)
         record["weights_sha256"] = save_tensors(folder / WEIGHTS, encoder.state_dict())
@@ -80,13 +81,14 @@ def _load(folder: Path, weights_sha256: str) -> Encoder:
     """Loaded once in a process: priors and metrics of one stage share it."""
     resolved = read_json(folder / RECORD)["resolved"]
     with torch.random.fork_rng(devices=[]):  # the layers start at random before the weights are read
-        encoder = _build(resolved)
+        encoder = build_encoder(resolved)
     if resolved["weights"] != "published":
         load_weights(encoder, folder / WEIGHTS)
     return encoder.eval().requires_grad_(False)
 
 
-def _build(resolved: dict[str, Any]) -> Encoder:
+def build_encoder(resolved: Mapping[str, Any]) -> Encoder:
+    """The untrained encoder of what ``EncoderSpec.resolved`` gave; with its weights where these are published."""
     name = resolved["plugin"]
     config = plugin_config("encoders", name).model_validate_json(canonical_json(resolved["config"]))
     files = {}

@@ -1,16 +1,17 @@
 """Encoders and priors of params.yaml at one scale: what they are made from, and whether they are made at all.
 
-``scales`` of an entry says where it is made; ``encoder`` and ``of`` in a prior's config name what it is made from. The
-two states are read from the entries alone, so that a stage with nothing to do imports no network.
+``scales`` of an entry says where it is made; ``encoder`` and ``of`` in a prior's config name what it is made from, a
+row's ``encoder`` the frozen network that its method builds on. Whether they are there is read from the entries alone,
+so that a stage with nothing to do imports no network.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from srledger.entries import SCALES, EncoderEntry, PriorEntry
+from srledger.entries import SCALES, EncoderEntry, PriorEntry, VariantEntry
 from srledger.errors import SrledgerError
-from srledger.plugins import plugin_class, plugin_config, plugin_names
+from srledger.plugins import PluginConfig, plugin_class, plugin_config, plugin_names
 from srledger.settings import EncoderSpec, PriorSpec
 from srledger.training.config import TrainingConfig
 from srledger.weights import resolve
@@ -30,6 +31,8 @@ def why_no_encoder(params: Params, name: str) -> str | None:
     entry = params.entries.encoders.get(name)
     if entry is None or not is_made(entry, params.scale):
         return f"scale {params.scale} has no encoder '{name}'"
+    if entry.weights == "none":
+        return None
     if entry.weights != "published":
         return None if params.tasks[entry.task].active else f"task {entry.task} is not part of scale {params.scale}"
     return why_no_weights(params, entry.encoder)
@@ -69,6 +72,7 @@ def encoder_spec(params: Params, name: str) -> EncoderSpec:
     plugin = plugin_class("encoders", entry.encoder)
     possible = ["trained", "random"] if plugin.learns else []
     possible += ["published"] if plugin.weights else []
+    possible = possible or ["none"]
     if entry.weights not in possible:
         raise SrledgerError(
             f"the encoder '{entry.encoder}' can't be {entry.weights}", where=params.file.place((*keys, "weights")),
@@ -104,6 +108,11 @@ def prior_spec(params: Params, name: str) -> PriorSpec:
     if (named := getattr(config, "encoder", None)) is not None:
         params._must_be("encoder", named, params.encoders, *keys, "config", "encoder")
         encoder = params.encoders[named]
+        if encoder.weights == "none":
+            raise SrledgerError(
+                f"the encoder '{named}' is no network", where=params.file.place((*keys, "config", "encoder")),
+                expected="one that maps can be made with",
+            )  # fmt: skip
         if plugin_class("priors", plugin).needs_attention and not plugin_class("encoders", encoder.plugin).attends:
             raise SrledgerError(
                 f"the encoder '{named}' has no attention", where=params.file.place((*keys, "config", "encoder")),
@@ -114,8 +123,53 @@ def prior_spec(params: Params, name: str) -> PriorSpec:
     return PriorSpec(name, plugin, config, tasks, encoder, of)
 
 
+def encoder_of_row(
+    params: Params, entry: VariantEntry, config: PluginConfig, here: tuple[str, ...]
+) -> EncoderSpec | None:
+    """The encoder that a row at ``here`` builds on. Raises SrledgerError for one that its method can't build on."""
+    name, place = entry.encoder, params.file.place((*here, "encoder"))
+    params._must_be("encoder", name, params.encoders, *here, "encoder")
+    method = plugin_class("methods", entry.method)
+    is_none = params.entries.encoders[name].weights == "none"
+    if not method.builds_on:
+        if is_none:
+            return None
+        raise SrledgerError(
+            f"the method '{entry.method}' builds on no encoder", where=place, found=name, expected=_nones(params)
+        )
+    spec = params.encoders[name]
+    if is_none or not _can(spec.plugin, method.builds_on):
+        able = [key for key, one in params.entries.encoders.items() if _can(one.encoder, method.builds_on)]
+        raise SrledgerError(
+            f"the method '{entry.method}' can't build on the encoder '{name}'", where=place, found=spec.plugin,
+            expected="one that " + " and ".join(method.builds_on) + (f": {', '.join(able)}" if able else ""),
+        )  # fmt: skip
+    if spec.task.name != entry.task:
+        raise SrledgerError(
+            f"the encoder '{name}' has learnt another task's images", where=place, found=spec.task.name,
+            expected=f"{entry.task}, as its row",
+        )  # fmt: skip
+    try:
+        method.check_encoder(config, spec.config)
+    except ValueError as error:
+        raise SrledgerError(
+            f"a row's settings do not go with those of its encoder '{name}'", where=place, found=error,
+            mend=f"give {'.'.join(here)} and encoders.{name} the same settings",
+        ) from error  # fmt: skip
+    return spec
+
+
+def _can(plugin: str, abilities: tuple[str, ...]) -> bool:
+    encoder = plugin_class("encoders", plugin)
+    return all(getattr(encoder, ability) for ability in abilities)
+
+
+def _nones(params: Params) -> str:
+    return ", ".join(name for name, entry in params.entries.encoders.items() if entry.weights == "none")
+
+
 def check_scales(params: Params) -> None:
-    """Raise SrledgerError for a scale that does not exist, and for a listed row whose prior its scale does not make."""
+    """Raise SrledgerError for a scale that does not exist, and for a listed row whose prior or encoder is not made."""
     for kind, group in (("encoders", params.entries.encoders), ("priors", params.entries.priors)):
         for name, entry in group.items():
             for scale in (*(() if entry.scales == "all" else entry.scales), *getattr(entry, "at", ())):
@@ -124,13 +178,15 @@ def check_scales(params: Params) -> None:
     for scale, block in entries.scales.items():
         for row in block.rows if block.rows != "all" else ():
             named = entries.variants.get(row) or entries.students.get(row) or entries.transfers[row]
-            prior = entries.priors.get(named.prior)
-            if prior is not None and not is_made(prior, scale):
-                raise SrledgerError(
-                    f"row '{row}' runs at scale {scale}, its prior '{named.prior}' is not made there",
-                    where=params.file.place(("scales", scale, "rows")), found=row,
-                    mend=f"add {scale} to priors.{named.prior}.scales, or leave the row out",
-                )  # fmt: skip
+            for kind in ("prior", "encoder"):
+                needed = getattr(named, kind, None)  # a transfer names no encoder
+                entry = getattr(entries, f"{kind}s").get(needed)
+                if entry is not None and not is_made(entry, scale):
+                    raise SrledgerError(
+                        f"row '{row}' runs at scale {scale}, its {kind} '{needed}' is not made there",
+                        where=params.file.place(("scales", scale, "rows")), found=row,
+                        mend=f"add {scale} to {kind}s.{needed}.scales, or leave the row out",
+                    )  # fmt: skip
 
 
 def _chain(params: Params, name: str) -> list[str]:

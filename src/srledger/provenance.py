@@ -10,14 +10,14 @@ from typing import Any
 
 from srledger.config import Params
 from srledger.imports import imported_files
-from srledger.io import sha256_file, sha256_files, sha256_json
+from srledger.io import read_json, sha256_file, sha256_files, sha256_json
 from srledger.layout import Layout
 from srledger.settings import Evaluation, PriorSpec, Row, Task
 from srledger.yamlmap import YamlFile
 
 MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
-# Folders of which a row rests on what its method imports alone. DVC watches all of them and may start a training again;
-# the finished seed, whose fingerprint is the same, is then taken as it is.
+# Folders of which a row rests on what its method imports alone, and an encoder on what its plug-in imports. DVC watches
+# all of them and may start a training again; the finished seed, whose fingerprint is the same, is then taken as it is.
 SHARED_CODE = ("src/srledger/diffusion",)
 
 
@@ -34,7 +34,8 @@ def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAI
             continue
         inside = [path] if path.is_file() else [file for file in path.rglob("*") if _is_code(file)]
         if dependency in SHARED_CODE:
-            needed = imported_files(root / "src/srledger/methods" / f"{item['method']}.py", root / "src/srledger")
+            kind = "method" if "method" in item else "encoder"
+            needed = imported_files(root / f"src/srledger/{kind}s/{item[kind]}.py", root / "src/srledger")
             inside = [file for file in inside if file in needed]
         files += inside
     return files
@@ -75,7 +76,11 @@ def code_sha256(root: Path, evaluation: Evaluation) -> str:
 
 def _train_code(root: Path, row: Row) -> list[Path]:
     stage = "distill" if row.kind == "student" else "train"
-    return stage_code(root, stage, {"key": row.name, "method": row.method}, _graph(row))
+    files = stage_code(root, stage, {"key": row.name, "method": row.method}, _graph(row))
+    if row.encoder is not None:  # DVC knows of its code by the record that the encoder's stage leaves
+        item = {"key": row.encoder.name, "encoder": row.encoder.plugin}
+        files += stage_code(root, "train_encoder", item)
+    return files
 
 
 def _graph(row: Row) -> str:
@@ -111,12 +116,19 @@ def _resolved_task(task: Task) -> dict[str, Any]:
 
 
 def data_sha256(layout: Layout, evaluation: Evaluation) -> str:
-    """Hash of every image and map that a row's cells rest on: those it learned from and those it was measured on."""
+    """Hash of every image and map that a row's cells rest on: those it learned from and those it was measured on.
+
+    Of a row that builds on an encoder, the encoder's weights too, as its run has recorded them.
+    """
     indices = []
     for task, prior in ((evaluation.row.task, evaluation.row.prior), (evaluation.task, evaluation.prior)):
         indices += sorted(layout.packs(task.name).glob("*.json"))
         indices += sorted((layout.prior(prior.name) / task.name).glob("*.json"))
-    return sha256_json([sha256_file(path) for path in indices])
+    rested_on = [sha256_file(path) for path in indices]
+    run = layout.run(evaluation.row.name) / "run.json"
+    if evaluation.row.encoder is not None and run.exists():
+        rested_on.append(read_json(run)["encoder_sha256"])
+    return sha256_json(rested_on)
 
 
 def packs_sha256(layout: Layout, task: str) -> str:

@@ -50,7 +50,7 @@ class EncoderSpec:
 
     name: str
     plugin: str
-    weights: Literal["trained", "random", "published"]
+    weights: Literal["trained", "random", "published", "none"]
     config: PluginConfig
     training: TrainingConfig
     task: Task
@@ -102,6 +102,7 @@ class Row:
     prior: PriorSpec
     teacher: Row | None
     active: bool
+    encoder: EncoderSpec | None = None  # the frozen network that it builds on
     weights_of: Row | None = None
 
     @property
@@ -121,6 +122,8 @@ class Row:
             "prior": self.prior.resolved(),
             "teacher_name": self.teacher.name if self.teacher else None,
             "teacher": self.teacher.resolved() if self.teacher else None,
+            # Only where there is one: rows measured before rows named an encoder keep their hash.
+            **({"encoder_name": self.encoder.name, "encoder": self.encoder.resolved()} if self.encoder else {}),
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from srledger.encoders import Encoder
 from srledger.errors import SrledgerError
 from srledger.methods import Batch, Method
 from srledger.plugins import plugin_class, plugin_config, plugin_names
@@ -21,15 +22,26 @@ SHRINKS = {  # sizes that methods commonly have, made small
     "encoder_blocks": 1,
     "encoder_growth": 4,
     "sampling_steps": 4,
+    "restorer_width": 8,
+    "restorer_blocks": 1,
 }
+SMALL_ENCODERS = {"latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1, 2)}}
+
+
+def encoder_with(abilities: tuple[str, ...]) -> Encoder:
+    """A small untrained encoder that a method can build on."""
+    able = (name for name in SMALL_ENCODERS if all(getattr(plugin_class("encoders", name), key) for key in abilities))
+    name = next(able)
+    return plugin_class("encoders", name)(plugin_config("encoders", name)(**SMALL_ENCODERS[name]), {}).eval()
 
 
 def build(name: str) -> Method:
-    """The method with its widths made small, where its Config has them."""
-    config = plugin_config("methods", name)
+    """The method with its widths made small, where its Config has them, on an encoder where it builds on one."""
+    plugin, config = plugin_class("methods", name), plugin_config("methods", name)
     small = {key: value for key, value in SHRINKS.items() if key in config.model_fields}
     torch.manual_seed(0)
-    return plugin_class("methods", name)(config(**small), FACTOR)
+    built_on = (encoder_with(plugin.builds_on),) if plugin.builds_on else ()
+    return plugin(config(**small), FACTOR, *built_on)
 
 
 def batch(size: int = 3, progress: float = 0.5) -> Batch:

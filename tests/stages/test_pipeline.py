@@ -162,7 +162,7 @@ def test_a_method_and_a_metric_are_one_file_and_one_entry_each(finished: Workspa
     (source / "methods" / "nearest.py").write_text(METHOD, encoding="utf-8")
     (source / "metrics" / "grey_levels.py").write_text(METRIC, encoding="utf-8")
     params = (copy.folder / "params.yaml").read_text(encoding="utf-8")
-    entry = "  nearest: { method: nearest, task: faces_x8, prior: uniform }\n"
+    entry = "  nearest: { method: nearest, task: faces_x8, prior: uniform, encoder: none }\n"
     copy.edit("params.yaml", "\nvariants:\n", f"\nvariants:\n{entry}")
     copy.edit("params.yaml", "\n  - psnr_rgb\n", "\n  - psnr_rgb\n  - grey_levels\n")
     copy.edit(

@@ -194,7 +194,7 @@ def load(tmp_path: Path, *edits: tuple[str, str], scale: str | None = None) -> P
 
 
 ROW = "variants:\n"
-ON_ATTENTION = ROW + "  tried: { method: bicubic, task: faces_x4, prior: dino_max }\n"
+ON_ATTENTION = ROW + "  tried: { method: bicubic, task: faces_x4, prior: dino_max, encoder: none }\n"
 
 
 MAP_MAX = "config: { encoder: tiny_dino_vit, map: max }"

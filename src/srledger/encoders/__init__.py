@@ -24,11 +24,15 @@ class Encoder(nn.Module, abc.ABC):
         weights: names of the weights-catalogue entries that it loads.
         learns: it can be trained in the pipeline (``learner``).
         attends: it has ``attention``.
+        codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
+        denoises: it has ``denoiser``.
     """
 
     weights: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
     attends: ClassVar[bool] = False
+    codes: ClassVar[bool] = False
+    denoises: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, weight_files: Mapping[str, Path]) -> None:
         super().__init__()
@@ -51,6 +55,29 @@ class Encoder(nn.Module, abc.ABC):
     def attention(self, images: torch.Tensor) -> torch.Tensor:
         """Attention of the last block's class token to the patches: ``B x heads x h x w``, each head sums to <= 1."""
         raise TypeError(f"{type(self).__name__} has no attention")
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        raise TypeError(f"{type(self).__name__} has no latents")
+
+    @property
+    def factor(self) -> int:
+        """How many pixels of an image a latent pixel is wide."""
+        raise TypeError(f"{type(self).__name__} has no latents")
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Latents of ``images``, float32 ``B x C x ceil(H / factor) x ceil(W / factor)`` of unit variance."""
+        raise TypeError(f"{type(self).__name__} has no latents")
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """The images of latents, float32 ``B x 3 x h factor x w factor``, nominally in [0, 1]."""
+        raise TypeError(f"{type(self).__name__} has no latents")
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """The network that takes noise from latents."""
+        raise TypeError(f"{type(self).__name__} has no denoiser")
 
     def learner(self, scale_factor: int) -> EncoderLearner:
         """What the training loop trains in place of this encoder, which it takes into itself."""

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import nn
@@ -49,15 +49,23 @@ class Method(Learner):
     Class attributes:
         trainable: False for methods that are used as they are (bicubic, published weights).
         weights: names of the weights-catalogue entries that it loads.
+        builds_on: what the frozen encoder must have that a row names; empty: rows of this method name `none`. Such a
+            method is built with the encoder, as ``(config, scale_factor, encoder)``, and holds it: a run saves the
+            encoder's weights with its own.
     """
 
     trainable: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ()
+    builds_on: ClassVar[tuple[Literal["codes", "denoises"], ...]] = ()
 
     def __init__(self, config: PluginConfig, scale_factor: int) -> None:
         super().__init__()
         self.config = config
         self.scale_factor = scale_factor
+
+    @classmethod
+    def check_encoder(cls, config: PluginConfig, encoder: PluginConfig) -> None:
+        """Raise ValueError where the settings of a row and those of the encoder that it names do not go together."""
 
     def load_published(self, files: Mapping[str, Path]) -> None:
         """Load the files of ``weights`` (catalogue name -> checked file); only for methods that name some."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import resource
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,23 +25,34 @@ from srledger.training.config import TrainingConfig
 from srledger.training.determinism import prepare_torch
 from srledger.training.loop import Curve, Job, Trained, train_seed
 
+if TYPE_CHECKING:
+    from srledger.encoders import Encoder
+
 Resolved = Mapping[str, Any]
 
 
-def build_method(resolved: Resolved, *, seed: int | None = None) -> Method:
-    """The untrained method of a resolved row; ``seed`` names its initial weights."""
+def build_method(resolved: Resolved, *, seed: int | None = None, encoder: Encoder | None = None) -> Method:
+    """The untrained method of a resolved row; ``seed`` names its initial weights.
+
+    ``encoder`` is what a row builds on that names one; without it the method holds one of the same architecture.
+    """
     name = resolved["method"]
     config = plugin_config("methods", name).model_validate_json(canonical_json(resolved["config"]))
+    if encoder is None and "encoder" in resolved:
+        from srledger.pipeline_encoders import build_encoder  # late: encoders are trained by what stands here
+
+        encoder = build_encoder(resolved["encoder"])
+    built_on = () if encoder is None else (encoder,)
     if seed is not None:
         torch.manual_seed(seed_for("initial_weights", seed))
     try:
-        return plugin_class("methods", name)(config, resolved["scale_factor"])
+        return plugin_class("methods", name)(config, resolved["scale_factor"], *built_on)
     except ValueError as error:
         raise SrledgerError("a method can't be built", where=f"params.yaml, method {name}", found=error) from error
 
 
 def load_trained(run_folder: Path, seed: int, scale_factor: int | None = None) -> Method:
-    """The trained method of one seed of a finished run, ready to restore.
+    """The trained method of one seed of a finished run, ready to restore: its encoder's weights are in the run too.
 
     ``scale_factor`` is for methods without weights, which may be asked for another factor than their row's.
     """
@@ -71,9 +83,14 @@ def train_row(row: str, resolved: Resolved, layout: Layout, folder: Path, code_s
         "code_sha256": code_sha256,
         "trained": method_class.trainable,
     }
+    encoder, encoder_sha256 = _encoder_of(resolved, layout)
+    if encoder is not None:
+        record["encoder_sha256"] = encoder_sha256
     if method_class.trainable:
         record["seeds"] = list(config.seeds)
-        record["weights_sha256"] = _train_seeds(row, resolved, config, layout, folder, code_sha256)
+        record["weights_sha256"] = _train_seeds(
+            row, resolved, config, layout, folder, code_sha256, encoder, encoder_sha256
+        )  # fmt: skip
     else:
         record["seeds"] = [0]
         record["weights_sha256"] = _copy_published(resolved, folder)
@@ -83,8 +100,28 @@ def train_row(row: str, resolved: Resolved, layout: Layout, folder: Path, code_s
     return record
 
 
+def _encoder_of(resolved: Resolved, layout: Layout) -> tuple[Encoder | None, str]:
+    """The encoder that a row builds on, and the hash of its weights; (None, "") for a row that builds on none.
+
+    Raises SrledgerError when it was not made, or has changed since.
+    """
+    if "encoder" not in resolved:
+        return None, ""
+    from srledger.pipeline_encoders import RECORD, load_encoder
+
+    folder = layout.encoder(resolved["encoder_name"])
+    return load_encoder(folder), read_json(folder / RECORD)["weights_sha256"]
+
+
 def _train_seeds(
-    row: str, resolved: Resolved, config: TrainingConfig, layout: Layout, folder: Path, code_sha256: str
+    row: str,
+    resolved: Resolved,
+    config: TrainingConfig,
+    layout: Layout,
+    folder: Path,
+    code_sha256: str,
+    encoder: Encoder | None,
+    encoder_sha256: str,
 ) -> dict[str, str]:
     task_folder, prior_folder = layout.packs(resolved["task"]), layout.prior(resolved["prior_name"]) / resolved["task"]
     train, val = (Examples(task_folder, prior_folder, split) for split in ("train", "val"))
@@ -102,9 +139,10 @@ def _train_seeds(
             teacher_run = layout.run(resolved["teacher_name"])
             teacher = load_trained(teacher_run, seed)
             teacher_sha256 = read_json(teacher_run / "run.json")["weights_sha256"][str(seed)]
-        fingerprint = sha256_json([code_sha256, settings, seed, data, teacher_sha256])
-        job = Job(row, build_method(resolved, seed=seed), teacher, config, train, val)
-        trained = train_in_scratch(job, seed, layout, fingerprint)
+        decides = [code_sha256, settings, seed, data, teacher_sha256, *([encoder_sha256] if encoder else [])]
+        method = build_method(resolved, seed=seed, encoder=copy.deepcopy(encoder))
+        job = Job(row, method, teacher, config, train, val)
+        trained = train_in_scratch(job, seed, layout, sha256_json(decides))
         target = folder / f"seed{seed}"
         target.mkdir()
         shutil.copyfile(trained.weights, target / "weights.safetensors")
