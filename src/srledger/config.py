@@ -135,8 +135,11 @@ class Params:
         entry = transfer or entries.variants.get(name) or entries.students.get(name)
         if entry is None:
             raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
-        encoder = entry.encoder if isinstance(entry, VariantEntry) else None
-        return self._state_on(entry.task, entry.prior, encoder, self.block.rows == "all" or name in self.block.rows)
+        rows = self.block.rows
+        if not isinstance(entry, VariantEntry):
+            return self._state_on(entry.task, entry.prior, None, rows == "all" or name in rows)
+        wanted = is_made(entry, self.scale) if rows == "all" else name in rows
+        return self._state_on(entry.task, entry.prior, entry.encoder, wanted)
 
     def _state_on(self, task: str, prior: str, encoder: str | None, wanted: bool) -> str:
         """A row is left out where its prior or encoder is not made; where their weights can't be had, it says so."""

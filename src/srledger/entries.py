@@ -93,6 +93,7 @@ class VariantEntry(PluginConfig):
     encoder: str = Field(description="the frozen network that its method builds on; none: it builds on no other")
     config: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where it runs, if all rows do")
     at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
 
 

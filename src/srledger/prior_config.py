@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from srledger.config import Params
 
 
-def is_made(entry: EncoderEntry | PriorEntry, scale: str) -> bool:
-    """Whether a scale makes an encoder or a prior."""
+def is_made(entry: EncoderEntry | PriorEntry | VariantEntry, scale: str) -> bool:
+    """Whether a scale makes an encoder or a prior, or a row where all rows run."""
     return entry.scales == "all" or scale in entry.scales
 
 
@@ -170,7 +170,8 @@ def _nones(params: Params) -> str:
 
 def check_scales(params: Params) -> None:
     """Raise SrledgerError for a scale that does not exist, and for a listed row whose prior or encoder is not made."""
-    for kind, group in (("encoders", params.entries.encoders), ("priors", params.entries.priors)):
+    for kind in ("encoders", "priors", "variants", "students"):
+        group = getattr(params.entries, kind)
         for name, entry in group.items():
             for scale in (*(() if entry.scales == "all" else entry.scales), *getattr(entry, "at", ())):
                 params._must_be("scale", scale, list(SCALES), kind, name, "scales")
@@ -178,6 +179,11 @@ def check_scales(params: Params) -> None:
     for scale, block in entries.scales.items():
         for row in block.rows if block.rows != "all" else ():
             named = entries.variants.get(row) or entries.students.get(row) or entries.transfers[row]
+            if isinstance(named, VariantEntry) and not is_made(named, scale):
+                raise SrledgerError(
+                    f"row '{row}' runs at other scales", where=params.file.place(("scales", scale, "rows")), found=row,
+                    mend=f"add {scale} to its scales, or leave the row out",
+                )  # fmt: skip
             for kind in ("prior", "encoder"):
                 needed = getattr(named, kind, None)  # a transfer names no encoder
                 entry = getattr(entries, f"{kind}s").get(needed)

@@ -43,6 +43,15 @@ def test_settings_may_be_taken_over_by_a_merge_key(tmp_path: Path) -> None:
         load(tmp_path, ("imdn: { method: imdn,", "imdn: { <<: { methode: imdn },"))
 
 
+def test_a_row_may_run_at_some_of_the_scales_that_take_all_rows(tmp_path: Path) -> None:
+    edit = ("  srdiff: &srdiff\n", "  srdiff: &srdiff\n    scales: [paper]\n")
+    assert [load(tmp_path, edit, scale=scale).is_active("srdiff") for scale in ("celeba_gpu", "paper")] == [False, True]
+    with pytest.raises(SrledgerError, match=r"'srdiff' runs at other scales(?s:.*)add celeba_cpu to its scales"):
+        load(tmp_path, edit, ("      - imdn\n", "      - srdiff\n"), scale="quick")
+    with pytest.raises(SrledgerError, match="nearest:  paper"):
+        load(tmp_path, (edit[0], edit[1].replace("paper", "papre")), scale="quick")
+
+
 def test_the_paper_scale_is_the_published_network(tmp_path: Path) -> None:
     config = load(tmp_path, scale="paper").rows["landmark_unet"].config
     assert (config.width, config.up_widths, config.refine_blocks, config.pixel_loss) == (48, None, 5, "mse")
