@@ -128,7 +128,7 @@ class FactorEntry(PluginConfig):
         default=None, min_length=1, description="what the base's own level is called; null: its value, if one changes"
     )
     published: dict[str, str] = Field(
-        default_factory=dict, description="level -> the papers' row that stands beside it: `row`, or `row/task`"
+        default_factory=dict, description="level -> papers' row beside it: `row`, `row/task` or `row/task/artefact`"
     )
 
     @model_validator(mode="after")

@@ -124,6 +124,7 @@ def test_a_failed_row_is_named_with_its_effects(folder: Path) -> None:
 
 PUBLISHED = """paper,artefact,task,row,metric,value,unit,source,grade,note
 yoda,fig2,faces_x8,sr3,psnr_rgb,22.35,dB,"YODA, Figure 2",A,"16->128, FFHQ; RGB assumed; reproduced by others"
+yoda,table1,faces_x8,sr3,psnr_rgb,17.44,dB,"YODA, Table 1",A,"64->512 assumed"
 yoda,fig2,faces_x8,sr3_dino,psnr_rgb,23.46,dB,"YODA, Figure 2",A,"16->128, FFHQ; RGB assumed"
 yoda,fig2,faces_x8,sr3_dino,lpips_alex,0.103,,"YODA, Figure 2",A,"16->128, FFHQ; backbone not stated"
 yoda,table1,faces_x4,sr3_own,psnr_rgb,26.33,dB,"YODA, Table 1",B,"sizes assumed"
@@ -133,7 +134,7 @@ yoda,table1,faces_x4,sr3_own,psnr_rgb,26.33,dB,"YODA, Table 1",B,"sizes assumed"
 def test_papers_rows_of_other_names_stand_beside_and_say_what_they_are(folder: Path) -> None:
     (folder / "published").mkdir()
     (folder / "published/yoda.csv").write_text(PUBLISHED, encoding="utf-8")
-    beside = {"sr3__base": ("sr3/faces_x8",), "sr3__prior_dino": ("sr3_dino/faces_x8", "sr3_own")}
+    beside = {"sr3__base": ("sr3/faces_x8/fig2",), "sr3__prior_dino": ("sr3_dino/faces_x8", "sr3_own")}
     write(folder, config_of(published=beside))
     cells = {(cell["row"], cell["metric"]): cell for cell in read_cells(folder / "cells.csv")}
     assert cells["sr3__base", "psnr_rgb"]["published"] == "22.35"
@@ -149,10 +150,13 @@ def test_papers_rows_of_other_names_stand_beside_and_say_what_they_are(folder: P
         "16->128, FFHQ; backbone not stated."
     )
     assert f"- {note}" in text and note.replace(">", "&gt;") in (folder / "index.html").read_text("utf-8")
-    assert "Table 1" not in text  # of the table's own task: nothing to warn of
+    assert "Table 1" not in text  # of another table of the paper; of the table's own task, where nothing is to be said
     with pytest.raises(SrledgerError, match="unknown published row 'sr3_dinno/faces_x8'") as caught:
         write(folder, config_of(published={"sr3__base": ("sr3_dinno/faces_x8",)}))
     assert caught.value.facts["nearest"] == "sr3_dino/faces_x8"
+    with pytest.raises(SrledgerError, match="unknown published row 'sr3/faces_x8/fig3'") as caught:
+        write(folder, config_of(published={"sr3__base": ("sr3/faces_x8/fig3",)}))
+    assert caught.value.facts["nearest"] == "sr3/faces_x8/fig2"
 
 
 TABLE = """ablations:

@@ -56,8 +56,8 @@ class TableConfig(BaseModel):
     """One table: a task, its rows and its columns; null means all, in the order they were given.
 
     ``baseline`` is the row that the others are compared with; null: the report's. ``crossed`` says that the rows are
-    combinations of factors. ``published`` names papers' rows that stand beside a row: ``row``, or ``row/task``;
-    otherwise the papers' row of its own name does.
+    combinations of factors. ``published`` names papers' rows that stand beside a row: ``row``, ``row/task`` or
+    ``row/task/artefact``; otherwise the papers' row of its own name does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

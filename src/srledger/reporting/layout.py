@@ -40,7 +40,7 @@ class Table:
 
     Attributes:
         about: its task in words. crossed: how its rows combine factors; None: they don't.
-        published: row -> papers' rows beside it, ``row`` or ``row/task``, where they are not those of its own name.
+        published: row -> papers' rows beside it, where they are not those of its own name (see TableConfig).
     """
 
     name: str

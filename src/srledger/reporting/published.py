@@ -60,19 +60,23 @@ def read_published(folder: Path) -> dict[tuple[str, str, str], list[Published]]:
 def published_beside(
     published: Mapping[tuple[str, str, str], list[Published]], names: Iterable[str], task: str, metric: str
 ) -> tuple[Published, ...]:
-    """The numbers of papers' rows, each named ``row`` (on ``task``) or ``row/task``; their notes say which row it is.
+    """The numbers of papers' rows in a metric, with notes that say which row it is.
+
+    Args:
+        names: ``row`` (on ``task``), ``row/task``, or ``row/task/artefact`` (that table or figure alone).
 
     Raises:
-        SrledgerError: no paper has a row of that name on that task.
+        SrledgerError: no paper has a row of that name.
     """
     found = []
-    known = {f"{row}/{of_task}" for row, of_task, _ in published}
     for name in names:
-        full = name if "/" in name else f"{name}/{task}"
-        if full not in known:
-            raise unknown_name("published row", full, known, where="published/*.csv")
-        row, of_task = full.split("/")
-        for number in published.get((row, of_task, metric), ()):
-            note = "; ".join(part for part in (f"there {row} on {of_task}", number.note) if part)
-            found.append(dataclasses.replace(number, note=note))
+        row, of_task, artefact = (*name.split("/", 2), "", "")[:3]
+        of_row = [one for key, numbers in published.items() if key[:2] == (row, of_task or task) for one in numbers]
+        wanted = [one for one in of_row if artefact in ("", one.artefact)]
+        if not wanted:
+            known = {f"{row}/{on}" for row, on, _ in published} | {f"{row}/{of_task}/{one.artefact}" for one in of_row}
+            raise unknown_name("published row", name, known, where="published/*.csv")
+        for number in wanted:
+            note = "; ".join(part for part in (f"there {number.row} on {number.task}", number.note) if part)
+            found += [dataclasses.replace(number, note=note)] if number.metric == metric else []
     return tuple(found)
