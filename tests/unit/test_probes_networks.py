@@ -41,8 +41,9 @@ def test_sizes_are_counted_and_papers_stand_beside(quick: Params) -> None:
     width, hidden, depth = 96, 192, 3  # of a block: attention, MLP, two norms; then patches, tokens, the last norm
     block = 4 * width * width + 4 * width + 2 * width * hidden + hidden + width + 4 * width
     assert isinstance(parameters, Quantity)
-    around = 3 * 16 * width + width + (1 + 64) * width + width + 2 * width
-    assert round(parameters.value * 1e6) == depth * block + around
+    assert (
+        round(parameters.value * 1e6) == depth * block + 3 * 16 * width + width + (1 + 64) * width + width + 2 * width
+    )
     assert lines["random_vit"][2] == "nothing: weights as they were drawn"
     assert lines["random_vit"][3] == "unavailable: scale quick has no encoder 'random_vit'"
     _, learned, weights, parameters, printed, *sizes, rate = lines["dino_vits8"][1:]

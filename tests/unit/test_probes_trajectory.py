@@ -93,7 +93,7 @@ def test_what_is_traced_is_what_the_evaluation_made(source: Untrained) -> None:
 def test_numbers_of_every_step(source: Untrained) -> None:
     found = Trajectory(Config(rows=tuple(METHODS), images=4)).measure(source)
     columns = arrays(found.table)
-    assert found.facts["untraced"] == ["bicubic"] and found.facts["elsewhere"] == ["averaged", "srdiff"]
+    assert found.facts["untraced"] == ["bicubic"] and found.facts["not_images"] == ["averaged", "srdiff"]
     areas = {
         row: columns["area"][(columns["row"] == row) & (columns["image_id"] == "img_3")].tolist() for row in METHODS
     }
@@ -103,7 +103,7 @@ def test_numbers_of_every_step(source: Untrained) -> None:
         1,
         1,
     ]
-    assert np.isnan(columns["psnr_rgb"][np.isin(columns["row"], found.facts["elsewhere"])]).all()
+    assert np.isnan(columns["psnr_rgb"][np.isin(columns["row"], found.facts["not_images"])]).all()
     for row in ("sr3", "sr3_yoda"):
         last = (columns["row"] == row) & (columns["done"] == STEPS)
         for k, sr in enumerate(source.restored(row, 0, 4)):

@@ -69,7 +69,7 @@ class Trajectory(Probe):
         pictures: dict[str, np.ndarray] = {}
         panel = source.panel((METRIC,))
         hr, lr, ids = source.hr(count), source.lr(count), source.ids(count)
-        untraced, elsewhere = [], set()
+        untraced, not_images = [], set()
         for row, seed in source.trained(self.config.seeds):
             source.say(f"{row}, seed {seed}, step by step")
             batches = list(source.chains(row, seed, count))
@@ -79,7 +79,7 @@ class Trajectory(Probe):
                 states = batch.states[: batch.states[0].steps]  # of several samples the first
                 estimates = _estimates(batch, states, [lr[k] for k in batch.positions])
                 if estimates is None:
-                    elsewhere.add(row)
+                    not_images.add(row)
                 for n, k in enumerate(batch.positions):
                     areas = [float(state.mask[n].float().mean()) for state in states]
                     values = (
@@ -98,7 +98,7 @@ class Trajectory(Probe):
             raise ProbeUnavailable("none of its rows samples in steps that can be seen")
         types = {"row": str, "seed": int, "image_id": str, "done": int, "steps": int, "area": float}
         table = table_of({**types, **dict.fromkeys((METRIC, *CHANNELS), float)}, lines)
-        facts = {"untraced": untraced, "elsewhere": sorted(elsewhere), "pictured": ids[: self.config.pictures]}
+        facts = {"untraced": untraced, "not_images": sorted(not_images), "pictured": ids[: self.config.pictures]}
         return Measured(table, facts, pictures)
 
     def show(self, found: Measured, look: Look) -> Shown:
@@ -121,7 +121,7 @@ class Trajectory(Probe):
         notes = [f"{row}: its method shows no steps." for row in facts["untraced"]]
         notes += [
             f"{row}: what is sampled is no image (or several are averaged), so its mask alone is shown."
-            for row in facts["elsewhere"]
+            for row in facts["not_images"]
         ]
         title = "What takes part, and what the estimate is worth, after so many steps"
         about = "Means over images, against the share of the steps that are done"
