@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_the_next_sweep_runs_only_what_is_missing(swept: tuple[Workspace, str], 
         "evaluate@landmark_unet__heatmap_off",
     }
     assert cells(copy)["landmark_unet__heatmap_off", "psnr_rgb"]["status"] == "ok"
+
+
+def test_a_part_keeps_the_other_rows_of_the_committed_report(swept: tuple[Workspace, str], tmp_path: Path) -> None:
+    copy = with_flows(swept[0].copy_to(tmp_path / "copy"))
+    for name in ("results", "runs"):
+        shutil.rmtree(copy.folder / name / "smoke_ablations")
+    before = cells(copy)
+    said = copy.run("srledger", "sweep", "--only", "landmark_unet__gamma_0_5").stdout
+    assert "DVC's report is left out: these rows are out of date" in said
+    assert "kept 2 rows of the committed report; made 1" in said
+    assert cells(copy) == before, "the failed row's words are kept, too"
 
 
 @pytest.mark.parametrize(

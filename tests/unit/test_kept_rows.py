@@ -11,11 +11,19 @@ import pytest
 from conftest import ROOT
 from reporting_fixture import build_rows
 
+from srledger.ablations import mark_failed
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.io import read_json, write_json
 from srledger.layout import Layout
-from srledger.provenance import code_sha256, data_sha256, networks_code_sha256, packs_sha256, params_sha256
+from srledger.provenance import (
+    code_sha256,
+    data_sha256,
+    networks_code_sha256,
+    packs_sha256,
+    params_sha256,
+    train_code_sha256,
+)
 from srledger.reporting.cells import build_cells, cells_csv
 from srledger.reporting.config import ReportConfig
 from srledger.reporting.explain import explain, read_cells
@@ -122,8 +130,15 @@ def test_a_row_measured_on_other_images_is_dropped(machine: Machine) -> None:
 
 
 def test_a_row_of_other_weights_than_those_here_is_dropped(machine: Machine) -> None:
-    write_json(machine.layout.run(UNET) / "run.json", {"weights_sha256": {"0": "a", "1": "b"}})
+    row = machine.params.rows[UNET]
+    run = {
+        "weights_sha256": {"0": "a", "1": "b"}, "resolved": row.resolved(),
+        "code_sha256": train_code_sha256(machine.root, row),
+    }  # fmt: skip
+    write_json(machine.layout.run(UNET) / "run.json", run)
     assert status(machine.stand()[UNET]) == "stale: weights have changed since"
+    write_json(machine.layout.run(UNET) / "run.json", {**run, "code_sha256": "of an older tree"})
+    assert machine.stand()[UNET].of == "kept"
 
 
 def test_rows_of_two_protocols_never_share_a_column(machine: Machine) -> None:
@@ -148,10 +163,22 @@ def test_a_dropped_row_keeps_its_reason_and_a_failed_one_its_words(machine: Mach
     assert status(found[STUDENT]) == "failed: the loss is not a number" and found[STUDENT].of == "kept"
 
 
+def test_a_failure_here_stands_unless_the_committed_numbers_are_of_this_very_tree(machine: Machine) -> None:
+    mark_failed(machine.layout, UNET, "no memory was left")
+    assert machine.stand()[UNET].of == "kept"
+    machine.committed_of(UNET)["code_sha256"] = "of an older tree"
+    assert machine.stand()[UNET].of == "here"
+
+
 def test_moved_code_drops_a_row_of_a_short_scale_and_is_told_of_a_long_one(machine: Machine, file: YamlFile) -> None:
     machine.committed_of(BICUBIC)["code_sha256"] = "0" * 64
     assert status(machine.stand()[BICUBIC]) == "stale: lines of its code have changed since"
     long = Params(file, "celeba_cpu")
+    measured, committed = machine.record(machine.params.evaluations[UNET], long), machine.committed_of(UNET)
+    committed["params_sha256"] = measured["params_sha256"]
+    write_json(machine.layout.result(UNET) / "result.json", {**measured, "code_sha256": "of an older tree"})
+    at_hand = next(one for one in standings(long, machine.layout, machine.committed) if one.name == UNET)
+    assert at_hand.of == "kept" and not at_hand.moved, "what lies here is older than what is committed"
     assert stands(long, ["code"]) and stands(long, ["code", "maps"]) and not stands(machine.params, ["maps"])
     assert not any(stands(long, [what]) for what in ("params", "data", "weights"))
 

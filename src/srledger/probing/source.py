@@ -200,7 +200,7 @@ class Source:
         evaluation = self._evaluation(row)
         run: Path = self.layout.run(evaluation.row.trained.name)
         if not (run / "run.json").exists():  # a row of another machine, kept with its numbers alone
-            raise ProbeUnavailable(f"the restored images and the weights of '{row}' are on another machine")
+            raise ProbeUnavailable(f"the restored images and the weights of '{row}' are not at hand")
         method = load_method(evaluation, self.layout, seed).to(settings.device)
         maps = self.layout.prior(evaluation.prior.name) / self.task
         return method, Examples(self.layout.packs(self.task), maps, "test")

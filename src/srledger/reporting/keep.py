@@ -78,7 +78,7 @@ def keep_report(params: Params, layout: Layout) -> Iterator[str]:
     found = standings(params, layout, committed)
     kept = [one for one in found if one.of == "kept"]
     check_kept(layout.report(), [one for one in kept if not one.absence], params.report)
-    yield from _told(params, layout, found)
+    yield from _told(layout, found)
     laid_out = _lay_out(layout, found, rows)
     yield run_gates("rows", params, laid_out)
     keep_committed(params, layout, rows / PROBES)
@@ -89,7 +89,7 @@ def keep_report(params: Params, layout: Layout) -> Iterator[str]:
     yield f"machine: {mirror(params, layout)}"
 
 
-def _told(params: Params, layout: Layout, found: Sequence[Standing]) -> Iterator[str]:
+def _told(layout: Layout, found: Sequence[Standing]) -> Iterator[str]:
     """What stands in the report; what does not, and the command that makes it; what moved or can't be checked here."""
     kept = [one for one in found if one.of == "kept"]
     made = sum(one.of == "here" for one in found)

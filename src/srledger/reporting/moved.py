@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from srledger.config import Params
-from srledger.io import read_json
+from srledger.io import canonical_json, read_json
 from srledger.layout import Layout
 from srledger.provenance import (
     code_sha256,
@@ -15,9 +15,10 @@ from srledger.provenance import (
     networks_code_sha256,
     packs_sha256,
     params_sha256,
+    train_code_sha256,
     weights_sha256,
 )
-from srledger.settings import Evaluation
+from srledger.settings import Evaluation, Row
 
 CODE_MUST_MATCH = ("smoke", "quick")  # the longer scales take hours: there, some of it is a warning
 WARNINGS = {
@@ -50,7 +51,7 @@ def moved(
     if data_at_hand(layout, evaluation) and data_sha256(layout, evaluation) != record["data_sha256"]:
         found.append("maps" if _only_bits_of_maps(layout, evaluation, results) else "data")
     run = layout.run(evaluation.row.trained.name) / "run.json"
-    if run.exists() and weights_sha256(read_json(run)["weights_sha256"]) != record["weights_sha256"]:
+    if run.exists() and _other_weights(layout, evaluation.row.trained, read_json(run), record):
         found.append("weights")
     return found
 
@@ -74,6 +75,14 @@ def data_at_hand(layout: Layout, evaluation: Evaluation) -> bool:
         for path in (layout.packs(task.name) / "task.json", layout.prior(prior.name) / task.name / "test.json")
     ]
     return all(path.exists() for path in last_written)
+
+
+def _other_weights(layout: Layout, row: Row, run: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether a row was measured with other weights than a run that this tree would make; an older run says nothing."""
+    if weights_sha256(run["weights_sha256"]) == record["weights_sha256"]:
+        return False
+    of_this_tree = canonical_json(run["resolved"]) == canonical_json(row.resolved())
+    return of_this_tree and run["code_sha256"] == train_code_sha256(layout.root, row)
 
 
 def _only_bits_of_maps(layout: Layout, evaluation: Evaluation, results: Mapping[str, Any]) -> bool:

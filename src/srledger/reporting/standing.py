@@ -91,20 +91,25 @@ def _standing(
     recorded: Mapping[str, Any] | None,
     committed: Mapping[str, Any],
 ) -> Standing:
+    holding: list[Standing] = []
     stale = None
-    if absence_of(layout, evaluation.name):
-        return Standing(evaluation, "here")
-    for of, record in (("here", _result(layout, evaluation)), ("kept", recorded)):
+    measured: tuple[tuple[Literal["here", "kept"], Mapping[str, Any] | None], ...]
+    measured = (("here", _result(layout, evaluation)), ("kept", recorded))
+    for of, record in measured:
         if record is None or not record["params_sha256"]:  # without hashes it was not measured
             continue
-        has_moved = moved(params, layout, evaluation, record, committed if of == "kept" else {})
-        if not stands(params, has_moved):
-            stale = _stale(evaluation, has_moved)
-        elif record["failed"]:
-            why = Absence(record["failed"], record=dict(record))
-            return Standing(evaluation, "kept", record, tuple(has_moved), why)
+        has_moved = tuple(moved(params, layout, evaluation, record, committed if of == "kept" else {}))
+        failed = Absence(record["failed"], record=dict(record)) if record["failed"] else None
+        if stands(params, has_moved):
+            holding.append(Standing(evaluation, of, record, has_moved, failed))
         else:
-            return Standing(evaluation, of, record, tuple(has_moved))  # type: ignore[arg-type]
+            stale = _stale(evaluation, has_moved)
+    # What lies here from another day must not take the place of what came with the report and is closer to this tree.
+    best = min(holding, key=lambda one: len(one.moved), default=None)
+    if absence_of(layout, evaluation.name) and (best is None or best.moved or best.absence):
+        return Standing(evaluation, "here")
+    if best is not None:
+        return best
     was_stale = recorded is not None and str(recorded.get("absent")).startswith("stale: ")
     if recorded is not None and was_stale and stale is None:  # its old numbers are gone, and why
         stale = Standing(evaluation, "absent", absence=Absence(recorded["absent"].removeprefix("stale: "), "stale"))
