@@ -47,14 +47,17 @@ def half_and_half() -> np.ndarray:
     return np.concatenate([np.ones((4, 8)), np.zeros((4, 8))])
 
 
-def source() -> MadeUp:
+def source(*priors: str) -> MadeUp:
+    """Three images with the maps of ``priors``: what a scale makes."""
     maps = {"uniform": [np.ones((8, 8))] * 3, "half": [half_and_half()] * 3}
-    return MadeUp([flat(0, 8)] * 3, {}, maps=maps)
+    return MadeUp([flat(0, 8)] * 3, {}, maps={prior: maps[prior] for prior in priors})
 
 
 def test_ratio_of_made_up_maps() -> None:
-    probe = DiffusedRatio(RatioConfig(task="faces", priors=("uniform", "half"), steps=10, lower_bound=0.3))
-    found = probe.measure(source())
+    probe = DiffusedRatio(
+        RatioConfig(task="faces", priors=("uniform", "made_elsewhere", "half"), steps=10, lower_bound=0.3)
+    )
+    found = probe.measure(source("uniform", "half"))
     columns = arrays(found.table)
     assert columns["ratio"][columns["prior"] == "half"] == pytest.approx([0.65] * 3)
     shown = probe.show(found, look())
@@ -65,7 +68,7 @@ def test_ratio_of_made_up_maps() -> None:
 
 def test_area_and_ideal_saving_of_made_up_maps() -> None:
     probe = MaskArea(AreaConfig(task="faces", priors=("half",), steps=10, lower_bound=0.3, looked_at=(0.5, 0.8)))
-    found = probe.measure(source())
+    found = probe.measure(source("half"))
     columns = arrays(found.table)
     assert columns["mean"].tolist() == [0.5] * 7 + [1.0] * 3 and columns["deviation"].tolist() == [0] * 10
     line = probe.show(found, look()).tables[0].lines[0]
