@@ -174,7 +174,7 @@ def test_moved_code_drops_a_row_of_a_short_scale_and_is_told_of_a_long_one(machi
     machine.committed_of(BICUBIC)["code_sha256"] = "0" * 64
     assert status(machine.stand()[BICUBIC]) == "stale: lines of its code have changed since"
     long = Params(file, "celeba_cpu")
-    measured, committed = machine.record(machine.params.evaluations[UNET], long), machine.committed_of(UNET)
+    measured, committed = machine.record(long.evaluations[UNET], long), machine.committed_of(UNET)
     committed["params_sha256"] = measured["params_sha256"]
     write_json(machine.layout.result(UNET) / "result.json", {**measured, "code_sha256": "of an older tree"})
     at_hand = next(one for one in standings(long, machine.layout, machine.committed) if one.name == UNET)

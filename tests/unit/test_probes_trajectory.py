@@ -61,6 +61,9 @@ class Untrained(Source):
     def result(self, row: str) -> dict[str, Any]:
         return {"n_test": COUNT, "seeds": [0]}
 
+    def _evaluation(self, row: str) -> Any:
+        return types.SimpleNamespace(row=types.SimpleNamespace(trained=types.SimpleNamespace(name=row)))
+
     def _saved(self, row: str, ids: Any) -> Images | None:
         return None
 
