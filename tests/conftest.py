@@ -42,11 +42,11 @@ def without_costly_entries(params: str) -> str:
         ("encoders", r"(?!none:|tiny_dino_vit:)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
         ("transfers", rf"\w*(?:{dropped})\w*"),
-        ("probes", rf"\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
+        ("probes", rf"yoda\w*|\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
         ("ablations", rf"\w+(?=:.*\n(?:    .*\n)*?    base: (?:{dropped}))"),
     ):
         at = next(k for k, text in enumerate(sections) if text.startswith(f"{section}:"))
-        sections[at] = re.sub(rf"(?m)^  {pattern}:.*\n(?:    .*\n)*", "", sections[at])
+        sections[at] = re.sub(rf"(?m)^  (?:{pattern}):.*\n(?:    .*\n)*", "", sections[at])
     return "".join(sections)
 
 
