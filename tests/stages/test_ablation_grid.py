@@ -24,6 +24,7 @@ SR3 = f"""
     method: sr3
     task: faces_x8
     prior: landmark_gauss
+    encoder: none
     config: {{ width: 8, multipliers: [1, 2], blocks: 1, attention_levels: [], norm_groups: 8, sampling_steps: 4 }}
     {SR3_TRAINING}
 """

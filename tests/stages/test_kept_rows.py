@@ -123,12 +123,14 @@ def test_rows_of_other_images_are_dropped_and_torn_ones_are_refused(
         list(keep_report(params, layout))
 
 
-def test_a_whole_run_later_makes_a_whole_report(parted: tuple[Workspace, str], tmp_path: Path) -> None:
+def test_a_whole_run_later_makes_the_whole_report_again(
+    finished: Workspace, parted: tuple[Workspace, str], tmp_path: Path
+) -> None:
     copy = parted[0].copy_to(tmp_path / "copy")
+    copy.edit("params.yaml", RATE.replace("1.0e-3", "2.0e-3"), RATE)
     copy.run("dvc", "repro")
-    assert {row: "ok" in statuses(copy, row) for row in (BICUBIC, UNET, STUDENT)} == dict.fromkeys(
-        (BICUBIC, UNET, STUDENT), True
+    made, first = (
+        {path: data for path, data in each.files(REPORT).items() if not path.endswith("machine.csv")}
+        for each in (copy, finished)
     )
-    for row in (BICUBIC, UNET):
-        assert lines_of(copy, row) == lines_of(parted[0], row)
-    copy.run("srledger", "report", "--check")
+    assert made == first
