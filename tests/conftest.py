@@ -13,6 +13,10 @@ from typing import Self
 import pytest
 from filelock import FileLock
 
+from srledger.ablation_lock import write_lock
+from srledger.config import Params
+from srledger.yamlmap import YamlFile
+
 ROOT = Path(__file__).parents[1]
 COPIED = (
     "src",
@@ -79,6 +83,8 @@ class Workspace:
         params = folder / "params.yaml"
         text = re.sub(r"(?m)^scale: \w+", "scale: smoke", params.read_text(encoding="utf-8"))
         params.write_text(without_costly_entries(text), encoding="utf-8")
+        slim = Params(YamlFile.read(params))
+        write_lock(slim.ablations.grid, slim.entries, folder)
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
         self.run("dvc", "config", "core.analytics", "false")
