@@ -15,7 +15,7 @@ from pathlib import Path
 from srledger.commits import check_at, check_clean
 from srledger.config import Params
 from srledger.errors import SrledgerError
-from srledger.scales import put_back, scale_in_params
+from srledger.scales import expand_grid, put_back, scale_in_params
 from srledger.yamlmap import YamlFile
 
 LOOK_AGAIN_S = 0.5
@@ -70,6 +70,7 @@ def at_scale(root: Path, scale: str | None, check: Callable[[Params], None] = la
     if checked.returncode != 0:
         raise SrledgerError(checked.stderr.strip().removeprefix("srledger: ") or f"{' '.join(command)} failed")
     check(params)
+    expand_grid(root)
     with scale_in_params(params.scale, root) if params.scale != params.entries.scale else contextlib.nullcontext():
         yield params
 

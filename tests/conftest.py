@@ -83,8 +83,7 @@ class Workspace:
         params = folder / "params.yaml"
         text = re.sub(r"(?m)^scale: \w+", "scale: smoke", params.read_text(encoding="utf-8"))
         params.write_text(without_costly_entries(text), encoding="utf-8")
-        slim = Params(YamlFile.read(params))
-        write_lock(slim.ablations.grid, slim.entries, folder)
+        write_lock(Params(YamlFile.read(params)).ablations, folder)
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
         self.run("dvc", "config", "core.analytics", "false")

@@ -58,6 +58,10 @@ class AblationParams(Params):
         prior = str(self.grid.rows[name].settings.get("prior", base.prior))
         return self._state_on(base.task, prior, base.encoder, name in self._wanted)
 
+    def asked_for(self) -> frozenset[str]:
+        """The rows of this scale, those too whose data or weights can't be had here."""
+        return frozenset(name for name in self.grid.rows if self._state(name) != "left out")
+
     def runs(self) -> tuple[str, ...]:
         """Rows with a run of their own: not those that are sampled from another's weights."""
         return tuple(name for name, row in self.grid.rows.items() if row.weights_of is None)

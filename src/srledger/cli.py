@@ -22,7 +22,7 @@ Scale = Annotated[str | None, typer.Option("--scale", "-s", help="a scale of par
 @app.command()
 def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = "", scale: Scale = None) -> None:
     """Print what params.yaml resolves to for one row; without a row, only check the file."""
-    from srledger.ablation_lock import check_lock
+    from srledger.ablation_lock import check_lock, scale_of_lock
     from srledger.config import Params
     from srledger.layout import Layout
     from srledger.watched import check_files
@@ -30,7 +30,8 @@ def config(row: Annotated[str, typer.Argument(help="a variant or a student")] = 
     params = Params.load(scale=scale)
     if not row:
         check_files(params, Layout(params.scale))
-        check_lock(params.ablations.grid, params.entries, Path())
+        if scale_of_lock(Path()) in (None, params.scale):  # that of another scale is written anew before the grid runs
+            check_lock(params.ablations, Path())
         typer.echo(f"params.yaml is whole: scale {params.scale}, {sum(map(params.is_active, params.rows))} rows run")
         return
     resolved = params.row(row)
@@ -117,7 +118,7 @@ def ablations(
     why: Annotated[str, typer.Option(help="what its cells shall say")] = "",
 ) -> None:
     """List the rows of the ablation grid, what each changes, and whether it runs at this scale."""
-    from srledger.ablation_lock import LOCK, check_lock, write_lock
+    from srledger.ablation_lock import LOCK, check_lock, scale_of_lock, write_lock
     from srledger.ablations import mark_failed, select, untrained
     from srledger.reports import open_report
 
@@ -134,12 +135,13 @@ def ablations(
                 typer.echo(f"{marked_row}: marked as failed")
         return
     if write:
-        typer.echo(f"{LOCK}: {'written' if write_lock(grid, params.entries, layout.root) else 'was up to date'}")
+        typer.echo(f"{LOCK}: {'written' if write_lock(params.ablations, layout.root) else 'was up to date'}")
         return
-    check_lock(grid, params.entries, layout.root)
+    if check or scale_of_lock(layout.root) in (None, params.scale):
+        check_lock(params.ablations, layout.root)
     active = params.ablations.active_rows()
     if check:
-        typer.echo(f"{LOCK} is what params.yaml gives: {len(grid.rows)} rows, {len(active)} at scale {params.scale}")
+        typer.echo(f"{LOCK} is what params.yaml gives: {len(active)} of {len(grid.rows)} rows, scale {params.scale}")
         return
     for name, row in grid.rows.items():
         changes = ", ".join(f"{path} {json.dumps(value)}" for path, value in row.settings.items()) or row.base

@@ -10,14 +10,17 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from srledger.ablation_lock import LOCK as GRID_LOCK
+from srledger.ablation_lock import scale_of_lock, write_lock
 from srledger.config import Params
 from srledger.errors import unknown_name
 from srledger.io import write_bytes
 from srledger.layout import is_ablation
 from srledger.provenance import GRID
+from srledger.yamlmap import YamlFile
 
 SCALE_LINE = re.compile(r"(?m)^scale:[ \t]*\w+")
-LOCKS = ("dvc.lock", "ablations/dvc.lock")
+LOCKS = ("dvc.lock", "ablations/dvc.lock", GRID_LOCK.as_posix())
 KEPT = Path("scratch/repro_before")
 DATA_TARGET = "explore"  # what a report says of the data; rows do without it
 
@@ -68,10 +71,18 @@ def scale_in_params(scale: str, root: Path) -> Iterator[None]:
     assert found is not None, "params.yaml was read a moment ago"
     write_bytes(kept / "scale", found[0].encode("utf-8"))
     _write_scale(params, f"scale: {scale}")
+    expand_grid(root)
     try:
         yield
     finally:
         put_back(root)
+
+
+def expand_grid(root: Path) -> None:
+    """See to it that the grid's lock file is of the scale that params.yaml names; an outdated one of it is left."""
+    params = Params(YamlFile.read(root / "params.yaml"))
+    if scale_of_lock(root) != params.scale:
+        write_lock(params.ablations, root)
 
 
 def put_back(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from srledger.ablation_lock import LOCK, check_lock, lock_text
+from srledger.ablation_lock import LOCK, check_lock, lock_text, scale_of_lock
 from srledger.ablation_lock import write_lock as write
 from srledger.ablations import absence_of, clear_failures, mark_failed, select
 from srledger.config import SCALES, Params
@@ -72,7 +72,8 @@ def load(tmp_path: Path, tables: str = TABLES, *edits: tuple[str, str], scale: s
 def test_the_committed_grid_is_whole_at_every_scale(tmp_path: Path, scale: str) -> None:
     (tmp_path / "params.yaml").write_text(FILE, encoding="utf-8")
     params = Params.load(tmp_path, scale)
-    check_lock(params.ablations.grid, params.entries, ROOT)
+    if scale == scale_of_lock(ROOT):
+        check_lock(params.ablations, ROOT)
     grid = params.ablations.grid
     for rows in params.ablations.tables().values():
         swept = {name for row in rows for change in grid.rows[row].changes for name in change.of("training")}
@@ -247,24 +248,36 @@ def test_the_lock_does_not_depend_on_the_order_of_tables(tmp_path: Path) -> None
     texts = set()
     for tables in (first + second, second + first):
         params = load(tmp_path, f"ablations:\n{tables}")
-        texts.add(lock_text(params.ablations.grid, params.entries))
+        texts.add(lock_text(params.ablations))
     assert len(texts) == 1
 
 
 def test_a_lock_that_is_not_the_grid_is_refused(tmp_path: Path) -> None:
     params = load(tmp_path)
     with pytest.raises(SrledgerError, match="no lock file"):
-        check_lock(params.ablations.grid, params.entries, tmp_path)
-    assert write(params.ablations.grid, params.entries, tmp_path)
-    assert not write(params.ablations.grid, params.entries, tmp_path)
-    check_lock(params.ablations.grid, params.entries, tmp_path)
+        check_lock(params.ablations, tmp_path)
+    assert write(params.ablations, tmp_path)
+    assert not write(params.ablations, tmp_path)
+    check_lock(params.ablations, tmp_path)
     assert (tmp_path / LOCK).read_text(encoding="utf-8").startswith("# Made by `srledger ablations --write`")
 
     moved = load(tmp_path, TABLES.replace("values: [0.5, 1.0]", "values: [0.5, 0.9]"))
     with pytest.raises(SrledgerError) as caught:
-        check_lock(moved.ablations.grid, moved.entries, tmp_path)
+        check_lock(moved.ablations, tmp_path)
     assert "landmark_unet__floor_0_9, landmark_unet__floor_1_0" in str(caught.value)
     assert "srledger ablations --write" in str(caught.value)
+
+
+def test_the_lock_holds_the_rows_of_one_scale_and_names_it(tmp_path: Path) -> None:
+    budget = "\n      training: { seeds: [0] }"
+    params = load(tmp_path, TABLES, (f"rows: all{budget}", f"rows: [landmark_unet__base]{budget}"))
+    write(params.ablations, tmp_path)
+    text = (tmp_path / LOCK).read_text(encoding="utf-8")
+    assert scale_of_lock(tmp_path) == "smoke" and [line.split(":")[0] for line in text.splitlines()[2:]] == [
+        "  landmark_unet__base", "sampled",
+    ]  # fmt: skip
+    with pytest.raises(SrledgerError, match=r"of another scale(?s:.*)found: +smoke(?s:.*)expected: +quick"):
+        check_lock(load(tmp_path, scale="quick").ablations, tmp_path)
 
 
 def test_rows_are_chosen_by_name_and_by_table(tmp_path: Path) -> None:

@@ -192,6 +192,10 @@ def test_rows_that_do_not_run_are_named_and_what_needs_them_is_not_given() -> No
     sentence = next(one for one in view.answers[0].sentences if one.startswith("prior edge"))
     assert "nothing within target v: rows are missing" in sentence and "not to be had: rows are missing" in sentence
 
+    more = (*QUESTIONS, Question(factor="prior", within="batch"), Question(factor="batch", within="target"))
+    _, view = found_in(made_up(without=no_batch), questions=more)
+    assert [answer.question for answer in view.answers] == list(QUESTIONS), "of one level there is nothing to ask"
+
 
 def test_without_the_base_nothing_is_compared_with_it() -> None:
     factors = {"target": ("eps", "v"), "prior": ("uniform", "dino")}

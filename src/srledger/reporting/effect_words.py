@@ -72,6 +72,7 @@ def effects_view(table: Table, found: TableEffects, config: ReportConfig) -> Eff
     answers = tuple(
         Answer(question, tuple(_sentences(question, found, columns)), figure_name(table, question))
         for question in found.crossed.questions
+        if all(len(found.crossed.factors[name]) > 1 for name in (question.factor, question.within))  # at this scale
     )
     shown = [effect for effect in found.effects if any(effect in column.estimates for column in columns)]
     cuts = [column.estimates[effect].cut for effect in shown for column in columns if effect in column.estimates]
