@@ -96,13 +96,13 @@ def expand(file: YamlFile, entries: ParamsFile) -> Grid:
         _check(file, table, entry, entries)
         of_table = tables.setdefault(table, {})
         for label, changes in _combinations(file, table, entry):
+            trained = tuple(change for change in changes if not change.at_sampling)
             row = GridRow(
                 f"{entry.base}{ABLATION_MARK}{label}", entry.base, table, changes,
-                scales=tuple(scale for scale in SCALES if all(scale in change.scales for change in changes)),
+                names[_identity(entry, trained)] if trained != changes else None,  # the row without those came before
+                tuple(scale for scale in SCALES if all(scale in change.scales for change in changes)),
             )  # fmt: skip
-            if any(change.at_sampling for change in changes):  # the same row without those came before
-                row = dataclasses.replace(row, weights_of=names[_identity(row, entry, trained=True)])
-            name = names.setdefault(_identity(row, entry), row.name)
+            name = names.setdefault(_identity(entry, changes), row.name)
             first = rows.get(name, row)
             if name == row.name and (first.settings, first.weights_of) != (row.settings, row.weights_of):
                 raise SrledgerError(
@@ -210,20 +210,15 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
 
 
-def _identity(row: GridRow, entry: AblationEntry, *, trained: bool = False) -> str:
-    """Equal for rows that train and sample alike (``trained``: of the row that it is without what is changed at
-    sampling): 0 and 0.0 are one value, true and 1 are two."""
-    parts = [
-        {
-            path: float(value) if type(value) is int else value
-            for change in row.changes
-            if change.at_sampling == at_sampling
-            for path, value in change.settings.items()
-        }
-        for at_sampling in (False, True)
-    ]
-    at = {scale: changes.model_dump() for scale, changes in entry.at.items()}
-    return canonical_json([row.base, parts[0], {} if trained else parts[1], entry.config, entry.training, at])
+def _identity(entry: AblationEntry, changes: Iterable[Change]) -> str:
+    """Equal for rows that train and sample alike: 0 and 0.0 are one value, true and 1 are two."""
+    trained: dict[str, Any] = {}
+    sampled: dict[str, Any] = {}
+    for change in changes:
+        for path, value in change.settings.items():
+            (sampled if change.at_sampling else trained)[path] = float(value) if type(value) is int else value
+    at = {scale: overrides.model_dump() for scale, overrides in entry.at.items()}
+    return canonical_json([entry.base, trained, sampled, entry.config, entry.training, at])
 
 
 def select(grid: Grid, only: Iterable[str]) -> tuple[str, ...]:
