@@ -118,17 +118,28 @@ def _resolved_task(task: Task) -> dict[str, Any]:
 def data_sha256(layout: Layout, evaluation: Evaluation) -> str:
     """Hash of every image and map that a row's cells rest on: those it learned from and those it was measured on.
 
-    Of a row that builds on an encoder, the encoder's weights too, as its run has recorded them.
+    Of a row that builds on an encoder, the encoder's weights too: as its run has recorded them or, where a run of
+    another machine is asked about, as they were made here.
     """
     indices = []
     for task, prior in ((evaluation.row.task, evaluation.row.prior), (evaluation.task, evaluation.prior)):
         indices += sorted(layout.packs(task.name).glob("*.json"))
         indices += sorted((layout.prior(prior.name) / task.name).glob("*.json"))
     rested_on = [sha256_file(path) for path in indices]
-    run = layout.run(evaluation.row.name) / "run.json"
-    if evaluation.row.encoder is not None and run.exists():
-        rested_on.append(read_json(run)["encoder_sha256"])
+    if (built_on := built_on_sha256(layout, evaluation.row)) is not None:
+        rested_on.append(built_on)
     return sha256_json(rested_on)
+
+
+def built_on_sha256(layout: Layout, row: Row) -> str | None:
+    """Hash of the weights of the encoder that a row builds on; None where there is none, or neither it nor the run."""
+    run = layout.run(row.name) / "run.json"
+    if row.encoder is None or row.weights_of is not None:
+        return None
+    if run.exists():
+        return str(read_json(run)["encoder_sha256"])
+    record = layout.encoder(row.encoder.name) / "encoder.json"
+    return str(read_json(record)["weights_sha256"]) if record.exists() else None
 
 
 def packs_sha256(layout: Layout, task: str) -> str:
@@ -141,7 +152,7 @@ def made_by_network(prior: PriorSpec) -> bool:
     return prior.encoder is not None or (prior.of is not None and made_by_network(prior.of))
 
 
-def networks_code_sha256(root: Path, prior: PriorSpec) -> str:
+def maps_code_sha256(root: Path, prior: PriorSpec) -> str:
     """Hash of the code behind a prior's maps: its plug-in and its encoder's, and what of their folders these import."""
     package = root / "src/srledger"
     files: set[Path] = set()

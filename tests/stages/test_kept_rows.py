@@ -21,9 +21,11 @@ REPORT = "reports/smoke"
 
 
 def on_another_machine(workspace: Workspace) -> None:
-    """Nothing is left of the rows: a clone has the report, and a machine makes the data in minutes."""
-    for name in ("results", "runs", "scratch"):
-        shutil.rmtree(workspace.folder / name)
+    """Nothing is left of the rows that run: a clone has the report, and a machine makes the data in minutes."""
+    for folder in ("results/smoke", "runs/smoke"):
+        for row in (BICUBIC, UNET, STUDENT):
+            shutil.rmtree(workspace.folder / folder / row)
+    shutil.rmtree(workspace.folder / "scratch")
 
 
 def lines_of(workspace: Workspace, row: str) -> list[str]:

@@ -19,7 +19,7 @@ from srledger.layout import Layout
 from srledger.provenance import (
     code_sha256,
     data_sha256,
-    networks_code_sha256,
+    maps_code_sha256,
     packs_sha256,
     params_sha256,
     train_code_sha256,
@@ -179,16 +179,16 @@ def test_moved_code_drops_a_row_of_a_short_scale_and_is_told_of_a_long_one(machi
     write_json(machine.layout.result(UNET) / "result.json", {**measured, "code_sha256": "of an older tree"})
     at_hand = next(one for one in standings(long, machine.layout, machine.committed) if one.name == UNET)
     assert at_hand.of == "kept" and not at_hand.moved, "what lies here is older than what is committed"
-    assert stands(long, ["code"]) and stands(long, ["code", "maps"]) and not stands(machine.params, ["maps"])
+    assert stands(long, ["code"]) and stands(long, ["code", "networks"]) and not stands(machine.params, ["networks"])
     assert not any(stands(long, [what]) for what in ("params", "data", "weights"))
 
 
-def test_maps_of_a_network_may_differ_in_bits_but_not_in_images_or_code(machine: Machine, file: YamlFile) -> None:
+def test_networks_behind_a_row_may_differ_in_bits_but_not_in_images_or_code(machine: Machine, file: YamlFile) -> None:
     long, layout = Params(file, "celeba_cpu"), machine.layout
     sr3_yoda, unet = long.evaluations["sr3_yoda"], long.evaluations[UNET]
     results: dict[str, Any] = {
         "tasks": {name: {"packs_sha256": packs_sha256(layout, name)} for name in ("faces_x4", "faces_x8")},
-        "networks_sha256": {"dino_max": networks_code_sha256(machine.root, sr3_yoda.prior)},
+        "maps_code_sha256": {"dino_max": maps_code_sha256(machine.root, sr3_yoda.prior)},
     }
     records = {one.name: machine.record(one, long) for one in (sr3_yoda, unet)}
     for prior in ("dino_max", "landmark_gauss"):
@@ -198,13 +198,38 @@ def test_maps_of_a_network_may_differ_in_bits_but_not_in_images_or_code(machine:
     def moved_of(one: Evaluation) -> list[str]:
         return moved(long, layout, one, records[one.name], results)
 
-    assert moved_of(sr3_yoda) == ["maps"]
+    assert moved_of(sr3_yoda) == ["networks"]
     assert moved_of(unet) == ["data"], "a heatmap is the same everywhere"
-    results["networks_sha256"]["dino_max"] = "0" * 64
+    results["maps_code_sha256"]["dino_max"] = "0" * 64
     assert moved_of(sr3_yoda) == ["data"]
-    results["networks_sha256"]["dino_max"] = networks_code_sha256(machine.root, sr3_yoda.prior)
+    results["maps_code_sha256"]["dino_max"] = maps_code_sha256(machine.root, sr3_yoda.prior)
     write_json(layout.packs("faces_x4") / "task.json", {"task": "of other images"})
     assert moved_of(sr3_yoda) == ["data"]
+
+
+def test_a_row_that_builds_on_an_encoder_is_judged_by_the_encoder_that_was_made_here(
+    machine: Machine, file: YamlFile
+) -> None:
+    long, layout = Params(file, "celeba_cpu"), machine.layout
+    diffbir = long.evaluations["diffbir"]
+    assert diffbir.row.encoder is not None and long.evaluations[BICUBIC].row.encoder is None
+    encoder, task = layout.encoder(diffbir.row.encoder.name) / "encoder.json", diffbir.task.name
+    write_json(layout.packs(task) / "task.json", {"task": task})
+    write_json(layout.prior(diffbir.prior.name) / task / "test.json", {"maps": diffbir.prior.name})
+    run = layout.run("diffbir") / "run.json"
+    write_json(run, {"encoder_sha256": "as trained"})
+    record = machine.record(diffbir, long)
+    results = {
+        "tasks": {task: {"packs_sha256": packs_sha256(layout, task)}},
+        "maps_code_sha256": {diffbir.prior.name: maps_code_sha256(machine.root, diffbir.prior)},
+    }
+    run.unlink()  # from here on this is another machine
+    assert moved(long, layout, diffbir, record, results) == [], "nothing is here to compare with"
+    write_json(encoder, {"weights_sha256": "as trained"})
+    assert moved(long, layout, diffbir, record, results) == []
+    write_json(encoder, {"weights_sha256": "as trained on another processor"})
+    assert moved(long, layout, diffbir, record, results) == ["networks"]
+    assert moved(long, layout, diffbir, record, {}) == ["data"], "nothing says that the images are the same"
 
 
 def test_cells_without_their_rows_are_not_taken_for_an_empty_report(machine: Machine) -> None:

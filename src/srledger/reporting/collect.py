@@ -21,7 +21,7 @@ from srledger.gates import KINDS
 from srledger.io import read_json, write_json, write_table
 from srledger.layout import INACTIVE, PUBLIC, RESTRICTED, Layout, is_inactive
 from srledger.packs import Pack
-from srledger.provenance import made_by_network, networks_code_sha256, packs_sha256
+from srledger.provenance import maps_code_sha256, packs_sha256
 from srledger.reporting.absent import absent_record, unavailable_record
 from srledger.reporting.data_page import EXPLORATION, PICTURES
 from srledger.reporting.gates_page import GATES
@@ -68,11 +68,9 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
             for name, task in tasks.items()
         }
         | {one.task.name: _asked_for(one.task) for one in unavailable},
-        "networks_sha256": {
-            prior.name: networks_code_sha256(layout.root, prior)
-            for evaluation, _ in records
-            for prior in (evaluation.row.prior, evaluation.prior)
-            if made_by_network(prior)
+        "maps_code_sha256": {
+            name: maps_code_sha256(layout.root, params.priors[name])
+            for name in {one.name for evaluation, _ in records for one in (evaluation.row.prior, evaluation.prior)}
         },
     }
     write_json(folder / "results.json", summary)

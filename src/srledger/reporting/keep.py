@@ -110,7 +110,7 @@ def _told(layout: Layout, found: Sequence[Standing]) -> Iterator[str]:
 def _lay_out(layout: Layout, found: Sequence[Standing], rows: Path) -> KeptLayout:
     """Put every row that was not made here into ``scratch/<scale>/kept``, from the committed ``rows``."""
     here = [one.evaluation for one in found if one.of == "here"]
-    laid_out = KeptLayout(layout, {one.name for one in here}, {one.row.name for one in here})
+    laid_out = KeptLayout(layout, {one.name for one in here}, {one.row.trained.name for one in here})
     shutil.rmtree(laid_out.kept, ignore_errors=True)
     for one in found:
         if one.absence:

@@ -9,10 +9,11 @@ from srledger.config import Params
 from srledger.io import canonical_json, read_json
 from srledger.layout import Layout
 from srledger.provenance import (
+    built_on_sha256,
     code_sha256,
     data_sha256,
     made_by_network,
-    networks_code_sha256,
+    maps_code_sha256,
     packs_sha256,
     params_sha256,
     train_code_sha256,
@@ -23,22 +24,23 @@ from srledger.settings import Evaluation, Row
 CODE_MUST_MATCH = ("smoke", "quick")  # the longer scales take hours: there, some of it is a warning
 WARNINGS = {
     "code": "its code has moved since it was measured",
-    "maps": "the maps that it saw, made by a network of the same code and settings, differ from those here in their "
-    "bits, as on another type of processor",
+    "networks": "networks of the pipeline behind it (of its maps, or the frozen one that it builds on) have other bits "
+    "here, by the same code and settings, as on another type of processor",
 }
 STALE = {
-    "params": "settings", "code": "lines of its code", "data": "images or maps", "maps": "bits of its maps",
-    "weights": "weights", "protocol": "protocols of its metrics",
+    "params": "settings", "code": "lines of its code", "data": "images or maps", "weights": "weights",
+    "networks": "bits of the networks behind it", "protocol": "protocols of its metrics",
 }  # fmt: skip
 
 
 def moved(
     params: Params, layout: Layout, evaluation: Evaluation, record: Mapping[str, Any], results: Mapping[str, Any]
 ) -> list[str]:
-    """Which of ``params``, ``code``, ``data`` (or only ``maps``) and ``weights`` of a row are no longer this tree's.
+    """Which of ``params``, ``code``, ``data`` (or only ``networks``) and ``weights`` of a row are not this tree's.
 
-    Params and code are compared always, data and weights where they are at hand. ``maps``: the images are the same,
-    and so are code and settings of the networks that made the maps; the bits of the maps are not.
+    Params and code are compared always, data and weights where they are at hand. ``networks``: the images are the
+    same, and so are code and settings of all maps; the bits of networks that made the maps, or that the row builds on,
+    are not.
 
     Args:
         record, results: the row's entry in a results.json, and the whole file.
@@ -49,7 +51,7 @@ def moved(
     if code_sha256(layout.root, evaluation) != record["code_sha256"]:
         found.append("code")
     if data_at_hand(layout, evaluation) and data_sha256(layout, evaluation) != record["data_sha256"]:
-        found.append("maps" if _only_bits_of_maps(layout, evaluation, results) else "data")
+        found.append("networks" if _only_bits_of_networks(layout, evaluation, results) else "data")
     run = layout.run(evaluation.row.trained.name) / "run.json"
     if run.exists() and _other_weights(layout, evaluation.row.trained, read_json(run), record):
         found.append("weights")
@@ -67,7 +69,10 @@ def why_stale(found: Collection[str]) -> str:
 
 
 def data_at_hand(layout: Layout, evaluation: Evaluation) -> bool:
-    """Whether all images and maps of a row lie here, of training and of test."""
+    """Whether all that ``data_sha256`` of a row looks at lies here, of training and of test."""
+    row = evaluation.row
+    if row.encoder is not None and row.weights_of is None and built_on_sha256(layout, row) is None:
+        return False
     both = ((evaluation.row.task, evaluation.row.prior), (evaluation.task, evaluation.prior))
     last_written = [
         path
@@ -85,14 +90,14 @@ def _other_weights(layout: Layout, row: Row, run: Mapping[str, Any], record: Map
     return of_this_tree and run["code_sha256"] == train_code_sha256(layout.root, row)
 
 
-def _only_bits_of_maps(layout: Layout, evaluation: Evaluation, results: Mapping[str, Any]) -> bool:
-    networks = [prior for prior in (evaluation.row.prior, evaluation.prior) if made_by_network(prior)]
-    images, code = results.get("tasks", {}), results.get("networks_sha256", {})
+def _only_bits_of_networks(layout: Layout, evaluation: Evaluation, results: Mapping[str, Any]) -> bool:
+    priors = (evaluation.row.prior, evaluation.prior)
+    images, code = results.get("tasks", {}), results.get("maps_code_sha256", {})
     return (
-        bool(networks)
+        (evaluation.row.encoder is not None or any(map(made_by_network, priors)))
         and all(
             images.get(task.name, {}).get("packs_sha256") == packs_sha256(layout, task.name)
             for task in (evaluation.row.task, evaluation.task)
         )
-        and all(code.get(prior.name) == networks_code_sha256(layout.root, prior) for prior in networks)
+        and all(code.get(prior.name) == maps_code_sha256(layout.root, prior) for prior in priors)
     )
