@@ -83,7 +83,10 @@ class Restorer(nn.Module):
             nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, 1, 1), nn.SiLU())
             for before, after in itertools.pairwise(widths)
         ]
-        self.last = nn.Sequential(*ups, nn.Conv2d(widths[-1], 3, 3, 1, 1))
+        last = nn.Conv2d(widths[-1], 3, 3, 1, 1)
+        nn.init.zeros_(last.weight)  # it starts as the degraded image, which is closer than any image of chance
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.last = nn.Sequential(*ups, last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """float32 images of degraded ones, both ``B x 3 x H x W`` in [0, 1] (nominally; any H, W)."""
