@@ -12,9 +12,10 @@ from typing import Any
 
 from srledger.ablation_params import AblationParams
 from srledger.ablations import GridRow
-from srledger.entries import SCALES, ParamsFile
+from srledger.entries import SCALES
 from srledger.errors import SrledgerError
 from srledger.io import write_text
+from srledger.prior_config import is_made, place_of_prior
 
 LOCK = Path("ablations/grid.lock.yaml")
 HEADER = "# Made by `srledger ablations --write` from params.yaml; ablations/dvc.yaml runs these rows, of scale "
@@ -24,27 +25,32 @@ WRITE = "srledger ablations --write"
 def lock_text(params: AblationParams) -> str:
     """The lock file: one line per row that the scale asks for, sorted, with everything of the grid that decides it.
 
-    Rows that are trained stand under ``grid``, those that take another's weights under ``sampled``.
+    Rows that are trained stand under ``grid``, those that take another's weights under ``sampled``, priors that no
+    other graph makes under ``maps``.
     """
     lines = [HEADER + params.scale]
     asked_for = params.asked_for()
     for group, sampled in (("grid", False), ("sampled", True)):
         items = [
-            f"  {name}: {json.dumps(_item(row, params.entries), sort_keys=True, ensure_ascii=False, allow_nan=False)}"
+            f"  {name}: {json.dumps(_item(row, params), sort_keys=True, ensure_ascii=False, allow_nan=False)}"
             for name, row in sorted(params.grid.rows.items())
             if (row.weights_of is not None) == sampled and name in asked_for
         ]
         lines += [f"{group}:" if items else f"{group}: {{}}", *items]
+    maps = [name for name, entry in params.entries.ablation_priors.items() if is_made(entry, params.scale)]
+    lines += ["maps:" if maps else "maps: {}", *(f"  {name}: {{}}" for name in sorted(maps))]
     return "\n".join(lines) + "\n"
 
 
-def _item(row: GridRow, entries: ParamsFile) -> dict[str, Any]:
-    base, table = entries.variants[row.base], entries.ablations[row.table]
+def _item(row: GridRow, params: AblationParams) -> dict[str, Any]:
+    base, table = params.entries.variants[row.base], params.entries.ablations[row.table]
+    prior = str(row.settings.get("prior", base.prior))
     item: dict[str, Any] = {
         "base": row.base,
         "method": base.method,
-        "task": base.task,
-        "prior": row.settings.get("prior", base.prior),
+        "task": table.task or base.task,
+        "prior": prior,
+        "prior_entry": ".".join(place_of_prior(params, prior)),
         "encoder": base.encoder,
         "settings": row.settings,
         "training": table.training,

@@ -54,9 +54,10 @@ class AblationParams(Params):
     def _state(self, name: str) -> str:
         if name not in self.grid.rows:
             raise unknown_name("ablation row", name, self.grid.rows, where=self.file.path.name)
-        base = self.entries.variants[self.grid.rows[name].base]
-        prior = str(self.grid.rows[name].settings.get("prior", base.prior))
-        return self._state_on(base.task, prior, base.encoder, name in self._wanted)
+        row = self.grid.rows[name]
+        base, table = self.entries.variants[row.base], self.entries.ablations[row.table]
+        prior = str(row.settings.get("prior", base.prior))
+        return self._state_on(table.task or base.task, prior, base.encoder, name in self._wanted)
 
     def asked_for(self) -> frozenset[str]:
         """The rows of this scale, those too whose data or weights can't be had here."""
@@ -166,6 +167,7 @@ class AblationParams(Params):
     def _row(self, name: str) -> Row:
         grid_row = self.grid.rows[name]
         entry = self.entries.variants[grid_row.base]
+        entry = entry.model_copy(update={"task": self.entries.ablations[grid_row.table].task or entry.task})
         for change in grid_row.changes:
             if "prior" in change.settings:
                 self._check_prior(str(change.settings["prior"]), entry.task, *change.keys)

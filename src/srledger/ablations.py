@@ -95,12 +95,13 @@ def expand(file: YamlFile, entries: ParamsFile) -> Grid:
     for table, entry in entries.ablations.items():
         _check(file, table, entry, entries)
         of_table = tables.setdefault(table, {})
+        here = SCALES if entry.scales == "all" else tuple(scale for scale in SCALES if scale in entry.scales)
         for label, changes in _combinations(file, table, entry):
             trained = tuple(change for change in changes if not change.at_sampling)
             row = GridRow(
                 f"{entry.base}{ABLATION_MARK}{label}", entry.base, table, changes,
                 names[_identity(entry, trained)] if trained != changes else None,  # the row without those came before
-                tuple(scale for scale in SCALES if all(scale in change.scales for change in changes)),
+                tuple(scale for scale in here if all(scale in change.scales for change in changes)),
             )  # fmt: skip
             name = names.setdefault(_identity(entry, changes), row.name)
             first = rows.get(name, row)
@@ -121,9 +122,13 @@ def _check(file: YamlFile, table: str, entry: AblationEntry, entries: ParamsFile
     here = ("ablations", table)
     if entry.base not in entries.variants:
         raise unknown_name("variant", entry.base, entries.variants, where=file.place((*here, "base")))
-    for scale in entry.at:
+    if entry.task is not None and entry.task not in entries.tasks:
+        raise unknown_name("task", entry.task, entries.tasks, where=file.place((*here, "task")))
+    for scale in (*entry.at, *(entry.scales if entry.scales != "all" else ())):
         if scale not in SCALES:
-            raise unknown_name("scale", scale, SCALES, where=file.place((*here, "at", scale)))
+            raise unknown_name(
+                "scale", scale, SCALES, where=file.place((*here, "at" if scale in entry.at else "scales"))
+            )
     for name, factor in entry.factors.items():
         for scale in factor.scales if factor.scales != "all" else ():
             if scale not in SCALES:
@@ -149,7 +154,7 @@ def _combinations(file: YamlFile, table: str, entry: AblationEntry) -> Iterator[
     """(label, changes) of every row of a table: the base, then one factor at a time, or all of them crossed."""
     factors = [_levels(file, ("ablations", table, "factors", name), factor) for name, factor in entry.factors.items()]
     # A table with settings of its own shares no row with another: its name keeps them apart.
-    own = f"{ABLATION_MARK}{table}" if entry.config or entry.training or entry.at else ""
+    own = f"{ABLATION_MARK}{table}" if entry.task or entry.config or entry.training or entry.at else ""
     yield f"base{own}", ()
     if entry.cross:
         chosen = itertools.product(*([None, *levels.items()] for levels in factors))
@@ -218,7 +223,7 @@ def _identity(entry: AblationEntry, changes: Iterable[Change]) -> str:
         for path, value in change.settings.items():
             (sampled if change.at_sampling else trained)[path] = float(value) if type(value) is int else value
     at = {scale: overrides.model_dump() for scale, overrides in entry.at.items()}
-    return canonical_json([entry.base, trained, sampled, entry.config, entry.training, at])
+    return canonical_json([entry.base, entry.task, trained, sampled, entry.config, entry.training, at])
 
 
 def select(grid: Grid, only: Iterable[str]) -> tuple[str, ...]:

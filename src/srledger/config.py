@@ -20,10 +20,12 @@ from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
 from srledger.orchestration import OrchestrationConfig
 from srledger.plugins import PACKAGE, plugin_config, plugin_names
 from srledger.prior_config import (
+    check_prior_of_graph,
     check_scales,
     encoder_of_row,
     encoder_spec,
     is_made,
+    place_of_prior,
     prior_spec,
     tasks_of,
     why_no_encoder,
@@ -61,7 +63,7 @@ class Params:
         self.datasets = Lazily(self.entries.datasets, self._dataset)
         self.tasks = Lazily(self.entries.tasks, self._task)
         self.encoders: Lazily[EncoderSpec] = Lazily(self.entries.encoders, lambda name: encoder_spec(self, name))
-        self.priors: Lazily[PriorSpec] = Lazily(self.entries.priors, lambda name: prior_spec(self, name))
+        self.priors: Lazily[PriorSpec] = Lazily(self.entries.all_priors, lambda name: prior_spec(self, name))
         self.rows = Lazily([*self.entries.variants, *self.entries.students], self._row)
         self.evaluations = Lazily([*self.rows, *self.entries.transfers], self._evaluation)
         self.probes = Lazily([name for name, one in self.entries.probes.items() if one.of == self.which], self._probe)
@@ -144,7 +146,7 @@ class Params:
     def _state_on(self, task: str, prior: str, encoder: str | None, wanted: bool) -> str:
         """A row is left out where its prior or encoder is not made; where their weights can't be had, it says so."""
         data = self.block.datasets[self.entries.tasks[task].dataset]
-        made = is_made(self.entries.priors[prior], self.scale)
+        made = is_made(self.entries.all_priors[prior], self.scale)
         made = made and (encoder is None or is_made(self.entries.encoders[encoder], self.scale))
         if data is None or not wanted or not made:
             return "left out"
@@ -265,7 +267,7 @@ class Params:
             raise SrledgerError(
                 f"prior '{prior}' is not made for task '{task}'", where=self.file.place((*keys, "prior")), found=prior,
                 expected="one of " + ", ".join(name for name in self.priors if task in tasks_of(self, name)),
-                mend=f"add {task} to priors.{prior}.tasks",
+                mend=f"add {task} to {'.'.join(place_of_prior(self, prior))}.tasks",
             )  # fmt: skip
 
     def _row(self, name: str) -> Row:
@@ -286,6 +288,8 @@ class Params:
         self._must_be("method", entry.method, plugin_names("methods"), *here, "method")
         self._must_be("task", entry.task, self.tasks, *here, "task")
         self._check_prior(entry.prior, entry.task, *here)
+        if kind != "ablation":
+            check_prior_of_graph(self, entry.prior, *here)
         at = (*here, "at", self.scale)
         config = parse(
             self.file,
@@ -348,6 +352,7 @@ class Params:
         self._must_be("row", entry.row, self.rows, *keys, "row")
         self._must_be("task", entry.task, self.tasks, *keys, "task")
         self._check_prior(entry.prior, entry.task, *keys)
+        check_prior_of_graph(self, entry.prior, *keys)
         row, task = self.rows[entry.row], self.tasks[entry.task]
         if row.task.scale_factor != task.scale_factor and row.method != "bicubic":
             raise SrledgerError(

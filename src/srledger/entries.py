@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -143,11 +144,13 @@ class AblationEntry(PluginConfig):
 
     title: str
     base: str = Field(description="the variant whose settings are changed; it is a row of the table too")
+    task: str | None = Field(default=None, description="of every row of this table; null: the base's own")
     factors: dict[str, FactorEntry] = Field(min_length=1)
     cross: bool = Field(default=False, description="every combination of the factors, not one factor at a time")
     config: dict[str, Any] = Field(default_factory=dict, description="of every row of this table, its base too")
     questions: tuple[Question, ...] = Field(default=(), description="what a crossed table is asked first")
     training: dict[str, Any] = Field(default_factory=dict, description="of every row of this table, its base too")
+    scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where its rows run")
     at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
 
 
@@ -196,6 +199,9 @@ class ParamsFile(PluginConfig):
     tasks: dict[str, TaskEntry]
     encoders: dict[str, EncoderEntry]
     priors: dict[str, PriorEntry]
+    ablation_priors: dict[str, PriorEntry] = Field(
+        default_factory=dict, description="maps that rows of the ablation grid alone take: made by its own graph"
+    )
     variants: dict[str, VariantEntry]
     students: dict[str, StudentEntry]
     transfers: dict[str, TransferEntry]
@@ -207,3 +213,8 @@ class ParamsFile(PluginConfig):
     report: dict[str, Any]
     orchestration: dict[str, Any]
     scales: dict[str, ScaleEntry]
+
+    @functools.cached_property
+    def all_priors(self) -> dict[str, PriorEntry]:
+        """Priors of the graph and of the ablation grid."""
+        return {**self.priors, **self.ablation_priors}

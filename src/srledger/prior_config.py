@@ -48,19 +48,34 @@ def why_no_weights(params: Params, name: str) -> str | None:
 
 def why_no_prior(params: Params, name: str) -> str | None:
     """Why a prior is not made at this scale; None when it is. Loads no plug-in."""
-    entry = params.entries.priors[name]
+    entry = params.entries.all_priors[name]
     if not is_made(entry, params.scale):
         return f"prior {name} is not made at scale {params.scale}"
     for step in _chain(params, name):
-        encoder = params.entries.priors[step].config.get("encoder")
+        encoder = params.entries.all_priors[step].config.get("encoder")
         if encoder is not None and (why := why_no_encoder(params, str(encoder))):
             return why
     return None
 
 
+def place_of_prior(params: Params, name: str) -> tuple[str, str]:
+    """Where a prior's entry stands in params.yaml."""
+    return ("priors" if name in params.entries.priors else "ablation_priors", name)
+
+
+def check_prior_of_graph(params: Params, name: str, *keys: str | int) -> None:
+    """Raise SrledgerError where a row or transfer of the graph takes maps that the ablation grid's graph makes."""
+    if name not in params.entries.priors:
+        raise SrledgerError(
+            f"prior '{name}' is for rows of the ablation grid alone", where=params.file.place((*keys, "prior")),
+            found=name, expected="one of " + ", ".join(params.entries.priors),
+            mend=f"move ablation_priors.{name} to priors",
+        )  # fmt: skip
+
+
 def tasks_of(params: Params, name: str) -> tuple[str, ...]:
     """The tasks that a prior is for. Loads no plug-in."""
-    tasks = params.entries.priors[name].tasks
+    tasks = params.entries.all_priors[name].tasks
     return tuple(params.tasks) if tasks == "all" else tasks
 
 
@@ -96,7 +111,7 @@ def encoder_spec(params: Params, name: str) -> EncoderSpec:
 
 def prior_spec(params: Params, name: str) -> PriorSpec:
     """Resolve an entry of ``priors``. Raises SrledgerError for what can't be."""
-    entry, keys = params.entries.priors[name], ("priors", name)
+    entry, keys = params.entries.all_priors[name], place_of_prior(params, name)
     plugin = entry.prior or name
     params._must_be("prior", plugin, plugin_names("priors"), *keys)
     tasks = tasks_of(params, name)
@@ -170,7 +185,7 @@ def _nones(params: Params) -> str:
 
 def check_scales(params: Params) -> None:
     """Raise SrledgerError for a scale that does not exist, and for a listed row whose prior or encoder is not made."""
-    for kind in ("encoders", "priors", "variants", "students"):
+    for kind in ("encoders", "priors", "ablation_priors", "variants", "students"):
         group = getattr(params.entries, kind)
         for name, entry in group.items():
             for scale in (*(() if entry.scales == "all" else entry.scales), *getattr(entry, "at", ())):
@@ -198,9 +213,9 @@ def check_scales(params: Params) -> None:
 def _chain(params: Params, name: str) -> list[str]:
     """A prior and those that it is made of, in turn. Raises SrledgerError for an unknown name and for a cycle."""
     chain = [name]
-    while (of := params.entries.priors[chain[-1]].config.get("of")) is not None:
-        place = ("priors", chain[-1], "config", "of")
-        params._must_be("prior", of, params.entries.priors, *place)
+    while (of := params.entries.all_priors[chain[-1]].config.get("of")) is not None:
+        place = (*place_of_prior(params, chain[-1]), "config", "of")
+        params._must_be("prior", of, params.entries.all_priors, *place)
         if of in chain:
             raise SrledgerError(
                 "priors are made of each other", where=params.file.place(place), found=" -> ".join([*chain, of])

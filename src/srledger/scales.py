@@ -20,7 +20,8 @@ from srledger.provenance import GRID
 from srledger.yamlmap import YamlFile
 
 SCALE_LINE = re.compile(r"(?m)^scale:[ \t]*\w+")
-LOCKS = ("dvc.lock", "ablations/dvc.lock", GRID_LOCK.as_posix())
+LOCKS = ("dvc.lock", "ablations/dvc.lock")
+OF_A_SCALE = (*LOCKS, GRID_LOCK.as_posix())
 KEPT = Path("scratch/repro_before")
 DATA_TARGET = "explore"  # what a report says of the data; rows do without it
 
@@ -64,7 +65,7 @@ def scale_in_params(scale: str, root: Path) -> Iterator[None]:
     """
     put_back(root)
     params, kept = root / "params.yaml", root / KEPT
-    for name in LOCKS:
+    for name in OF_A_SCALE:
         if (root / name).exists():
             write_bytes(kept / name, (root / name).read_bytes())
     found = SCALE_LINE.search(params.read_text(encoding="utf-8"))
@@ -91,7 +92,7 @@ def put_back(root: Path) -> None:
     if not (kept / "scale").exists():
         return
     _write_scale(root / "params.yaml", (kept / "scale").read_text(encoding="utf-8"))
-    for name in LOCKS:
+    for name in OF_A_SCALE:
         if (kept / name).exists():
             write_bytes(root / name, (kept / name).read_bytes())
         else:

@@ -60,6 +60,19 @@ def test_at_quick_the_factorial_is_a_quarter_and_maps_run_where_they_are_made(tm
     assert sizes == {"yoda_maps": (7, 7), "yoda_rule": (7, 3), "yoda_factorial": (8, 4), "yoda_steps": (8, 2)}
 
 
+def test_a_table_may_have_a_task_and_scales_of_its_own(tmp_path: Path, committed: Params) -> None:
+    rows = committed.ablations.tables()["yoda_photos_sr3"]
+    assert len(rows) == 4 and {committed.ablations.rows[row].task.name for row in rows} == {"photos_x4"}
+    assert '"prior": "photos_dino_max", "prior_entry": "ablation_priors.photos_dino_max"' in lock_text(
+        committed.ablations
+    )
+    (tmp_path / "params.yaml").write_text(FILE, encoding="utf-8")
+    assert not Params.load(tmp_path, "quick").ablations.asked_for() & {*rows}
+    for part, said in (("task: photos_x5", "nearest:  photos_x4"), ("scales: [qick]", "nearest:  quick")):
+        with pytest.raises(SrledgerError, match=said):
+            load(tmp_path, STEPS.replace("title: steps", f"title: steps\n    {part}"))
+
+
 def test_tables_share_their_trained_rows(committed: Params) -> None:
     maps, steps = (committed.ablations.grid.tables[table] for table in ("yoda_maps", "yoda_steps"))
     assert set(steps) & set(maps) == {"sr3_v__base", "sr3_v__map_dino_max"}
@@ -90,10 +103,10 @@ def test_the_lock_keeps_trained_and_sampled_rows_apart(tmp_path: Path) -> None:
     text = lock_text(params.ablations)
     trained, _, sampled = text.partition("\nsampled:\n")
     assert [line.split(":")[0].strip() for line in trained.splitlines()[2:]] == [BASE, TRAINED]
-    assert [line.split(":")[0].strip() for line in sampled.splitlines()] == [SAMPLED, FEW]
-    assert all(f'"weights_of": "{BASE}"' in line for line in sampled.splitlines())
+    assert [line.split(":")[0].strip() for line in sampled.splitlines()] == [SAMPLED, FEW, "maps"]
+    assert all(f'"weights_of": "{BASE}"' in line for line in sampled.splitlines()[:-1])
     nothing = load(tmp_path)
-    assert lock_text(nothing.ablations).endswith("\nsampled: {}\n")
+    assert lock_text(nothing.ablations).endswith("\nsampled: {}\nmaps: {}\n")
 
 
 def test_a_scale_may_ask_for_whole_tables_and_factors_may_stay_away(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def load(tmp_path: Path, entry: str, scale: str = "quick") -> Params:
 def test_a_probe_of_the_grid_takes_tables_and_rows(tmp_path: Path) -> None:
     config = "{ rows: [landmark_unet_heatmap, landmark_unet__floor_1_0] }"
     params = load(tmp_path, f"{{ title: grid, probe: colour_shift, of: ablations, config: {config} }}")
-    assert "mine" not in params.probes and list(params.ablations.probes) == ["mine"]
+    assert "mine" not in params.probes and "mine" in params.ablations.probes
     spec = params.ablations.probes["mine"]
     assert rows_of(params.ablations, spec.config.rows) == (
         "landmark_unet__base", "landmark_unet__heatmap_off", "landmark_unet__floor_1_0"

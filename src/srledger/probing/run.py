@@ -110,7 +110,7 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
 def _take_priors(params: Params, layout: Layout, names: Sequence[str], record: dict[str, Any]) -> None:
     """Note the priors of a probe that this scale makes; of those whose weights can't be had, why."""
     for prior in names:
-        if not is_made(params.entries.priors[prior], params.scale):
+        if not is_made(params.entries.all_priors[prior], params.scale):
             continue
         if why := why_no_prior(params, prior):
             record["missing"][prior] = f"unavailable: {why}"

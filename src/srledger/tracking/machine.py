@@ -20,12 +20,12 @@ def write_machine_table(params: Params, layout: Layout, kept: Collection[str] = 
         kept: rows that were made elsewhere: their lines stay, and those of what was not measured here at all.
     """
     rows = {*params.rows, *params.evaluations, *params.entries.encoders}
-    known = {*rows, *params.entries.priors}
+    known = {*rows, *params.entries.all_priors}
     records = [read_json(path) for path in sorted(layout.machine().glob("*.json"))]
     records = [
         record
         for record in records
-        if record["row"] in (params.entries.priors if record["stage"] == "precompute_priors" else rows)
+        if record["row"] in (params.entries.all_priors if record["stage"] == "precompute_priors" else rows)
         and record["row"] not in kept
     ]
     lines = [{name: "" if record[name] is None else str(record[name]) for name in COLUMNS} for record in records]
