@@ -70,7 +70,7 @@ def at_scale(root: Path, scale: str | None, check: Callable[[Params], None] = la
     if checked.returncode != 0:
         raise SrledgerError(checked.stderr.strip().removeprefix("srledger: ") or f"{' '.join(command)} failed")
     check(params)
-    expand_grid(root)
+    expand_grid(params.entries.scale, root)
     with scale_in_params(params.scale, root) if params.scale != params.entries.scale else contextlib.nullcontext():
         yield params
 

@@ -72,18 +72,17 @@ def scale_in_params(scale: str, root: Path) -> Iterator[None]:
     assert found is not None, "params.yaml was read a moment ago"
     write_bytes(kept / "scale", found[0].encode("utf-8"))
     _write_scale(params, f"scale: {scale}")
-    expand_grid(root)
+    expand_grid(scale, root)
     try:
         yield
     finally:
         put_back(root)
 
 
-def expand_grid(root: Path) -> None:
-    """See to it that the grid's lock file is of the scale that params.yaml names; an outdated one of it is left."""
-    params = Params(YamlFile.read(root / "params.yaml"))
-    if scale_of_lock(root) != params.scale:
-        write_lock(params.ablations, root)
+def expand_grid(scale: str, root: Path) -> None:
+    """Write the grid's lock file anew where it is of another scale; one that is missing or outdated is left."""
+    if scale_of_lock(root) not in (None, scale):
+        write_lock(Params(YamlFile.read(root / "params.yaml"), scale).ablations, root)
 
 
 def put_back(root: Path) -> None:

@@ -147,7 +147,7 @@ def test_one_level_changed_runs_one_row_and_weights_changed_all_that_take_them(c
     copy.run("srledger", "ablations", "--write")
     ran = stages_run(copy.run("dvc", "repro", GRID).stdout)
     assert ran == {
-        "grid", f"train@{OFF}", f"evaluate@{OFF}", f"train@{TRAINED}", f"evaluate@{TRAINED}",
+        "entries", "grid", f"train@{OFF}", f"evaluate@{OFF}", f"train@{TRAINED}", f"evaluate@{TRAINED}",
         f"evaluate_sampled@{SAMPLED}", "gate_rows", "probes", "report", "machine",
     }  # fmt: skip
     after = cells(copy)
