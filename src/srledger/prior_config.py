@@ -26,6 +26,12 @@ def is_made(entry: EncoderEntry | PriorEntry | VariantEntry, scale: str) -> bool
     return entry.scales == "all" or scale in entry.scales
 
 
+def priors_of_graphs(params: Params) -> tuple[str, ...]:
+    """The priors that have a stage at this scale: those of the main graph, and those that the grid's makes there."""
+    entries = params.entries
+    return (*entries.priors, *(name for name, one in entries.ablation_priors.items() if is_made(one, params.scale)))
+
+
 def why_no_encoder(params: Params, name: str) -> str | None:
     """Why an encoder is not made, or can't be had, at this scale; None when it is there. Loads no plug-in."""
     entry = params.entries.encoders.get(name)

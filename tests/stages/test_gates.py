@@ -116,7 +116,10 @@ def test_what_is_whole_passes_and_is_vouched_for(data: Data) -> None:
     data.degrade()
     assert "passed" in data.gate("pairs")
     data.precompute()
-    assert "passed" in data.gate("priors")
+    gone = data.layout.prior("of_an_older_params_yaml")
+    gone.mkdir()
+    said = data.gate("priors")
+    assert "passed" in said and f"dropped {gone.as_posix()}" in said and not gone.exists()
     assert read_json(data.layout.passed("manifests") / "faces.json")["vouches_for"]
     assert "photos" in read_json(data.layout.passed("manifests") / "photos.json")["inactive"]
     result = read_json(data.layout.gates("pairs") / "faces_x8/pairs.json")

@@ -13,7 +13,7 @@ from srledger.gates import Gate, between, equal, unique
 from srledger.io import sha256_file, sha256_json
 from srledger.layout import Layout
 from srledger.packs import Pack
-from srledger.prior_config import is_made, tasks_of, why_no_prior
+from srledger.prior_config import priors_of_graphs, tasks_of, why_no_prior
 from srledger.prior_maps import SplitInputs, build_prior, map_of
 from srledger.seeds import numpy_generator
 
@@ -26,8 +26,7 @@ def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
     return {
         f"{prior}/{task}": why_no_prior(params, prior)
         or (None if params.tasks[task].active else f"task {task} is not part of scale {params.scale}")
-        for prior, entry in params.entries.all_priors.items()
-        if prior in params.entries.priors or is_made(entry, params.scale)  # those of the grid stand in its graph
+        for prior in priors_of_graphs(params)
         for task in tasks_of(params, prior)
     }
 

@@ -14,7 +14,7 @@ from srledger.gates import KINDS, Subjects
 from srledger.gates.engine import Engine
 from srledger.io import write_json, write_text
 from srledger.layout import Layout, fresh_folder
-from srledger.leftovers import clear_leftovers
+from srledger.leftovers import clear_maps, clear_rows
 from srledger.progress import Progress
 
 NAMED_AT_MOST = 5
@@ -29,7 +29,8 @@ def run_gates(kind: str, params: Params, layout: Layout) -> str:
     """
     if kind not in KINDS:
         raise unknown_name("gate", kind, KINDS, where="stages/gate.py")
-    dropped = clear_leftovers(params, layout) if kind == "rows" else []
+    clear = {"priors": clear_maps, "rows": clear_rows}.get(kind)
+    dropped = clear(params, layout) if clear else []
     module: Subjects = importlib.import_module(f"srledger.gates.{kind}")
     engine = Engine(layout.data_docs(kind))
     table = layout.failed_gates(kind)
