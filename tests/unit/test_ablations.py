@@ -54,14 +54,21 @@ ASKED = """  asked:
         published: { low: low }
       heat: { base: "on", levels: { off: { config.lambda_heat: 0 } }, published: { on: with } }
 """
+QUICK = "    ablations: { rows: all, training: { steps: 150, seeds: [0], threads: 1 }, evaluation: { threads: 1 } }\n"
 RRDB = "  rrdb: { base: rrdb, title: width, factors: { width: { path: config.width, values: [8] } } }\n"
 
 
-def load(tmp_path: Path, tables: str = TABLES, *edits: tuple[str, str], scale: str = "smoke") -> Params:
+def with_tables(tables: str) -> str:
+    """params.yaml with other tables, all of them at quick, and without what names one of its own."""
     text = re.sub(r"(?ms)^ablations:\n.*?(?=^metrics:)", lambda _: tables.lstrip() + "\n", FILE)
+    text = re.sub(r"(?m)^  yoda_factorial_colour_shift:\n(?:    .*\n)*", "", text)
+    return re.sub(r"(?ms)^    ablations: # two rows at a time.*?(?=^    tasks:)", QUICK, text)
+
+
+def load(tmp_path: Path, tables: str = TABLES, *edits: tuple[str, str], scale: str = "smoke") -> Params:
+    text = with_tables(tables)
     text = re.sub(r"rows: \[landmark_unet__base, [^\]]*\]", "rows: all", text)
     text = re.sub(r"rows: \[yoda_maps, [^\]]*\]", "rows: []", text)  # of scale celeba_cpu
-    text = re.sub(r"(?m)^  yoda_factorial_colour_shift:\n(?:    .*\n)*", "", text)  # a probe of a table
     for old, new in edits:
         assert old in text
         text = text.replace(old, new, 1)

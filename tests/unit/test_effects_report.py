@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import reporting_fixture
 from pytest import MonkeyPatch
+from test_ablations import with_tables
 
 from srledger.datasets import settings_sha256
 from srledger.errors import SrledgerError
@@ -176,9 +177,7 @@ def test_a_committed_report_with_effects_is_checked(tmp_path: Path) -> None:
     for name in ("src", "stages", "published", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "ablations", tmp_path / "ablations")
-    text = (ROOT / "params.yaml").read_text("utf-8")
-    text = re.sub(r"(?ms)^ablations:\n.*?(?=^metrics:)", lambda _: TABLE + "\n", text)
-    text = re.sub(r"(?m)^  yoda_factorial_colour_shift:\n(?:    .*\n)*", "", text)  # a probe of a table
+    text = with_tables(TABLE)
     kept = ("landmark_unet__base", "landmark_unet__heatmap_off", "landmark_unet__gamma_0_5")
     text = text.replace(
         "ablations: { rows: all, training: { steps: 150",
