@@ -72,8 +72,8 @@ def scale_in_params(scale: str, root: Path) -> Iterator[None]:
     assert found is not None, "params.yaml was read a moment ago"
     write_bytes(kept / "scale", found[0].encode("utf-8"))
     _write_scale(params, f"scale: {scale}")
-    expand_grid(scale, root)
     try:
+        expand_grid(scale, root)
         yield
     finally:
         put_back(root)
