@@ -106,7 +106,8 @@ class AblationParams(Params):
             for row, of_row in listed.items()
         )
         seeds = ", ".join(str(seed) for seed in base.training.seeds)
-        note = f"{base.name} is {entry.base} on the budget of this table: {base.training.steps} steps, seeds {seeds}. "
+        note = f"{entry.note} " if entry.note else ""
+        note += f"{base.name} is {entry.base} on the budget of this table: {base.training.steps} steps, seeds {seeds}. "
         if len(base.training.seeds) == 1:
             note += "With one seed, how one training happens to end is part of every difference. "
         levels = self._levels(name, base)

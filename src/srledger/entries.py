@@ -144,6 +144,7 @@ class AblationEntry(PluginConfig):
 
     title: str
     base: str = Field(description="the variant whose settings are changed; it is a row of the table too")
+    note: str = Field(default="", description="what a reader must know of it, beside what is said of every table")
     task: str | None = Field(default=None, description="of every row of this table; null: the base's own")
     factors: dict[str, FactorEntry] = Field(min_length=1)
     cross: bool = Field(default=False, description="every combination of the factors, not one factor at a time")

@@ -17,16 +17,17 @@ SLACK = 1e-6  # 100 x 0.29 is 28.999999999999996: a pixel must not lose a step t
 
 
 class MaskConfig(MapsConfig):
-    """The mask rule. Neither it nor l can be read from the paper: the reading taken is part of every number."""
+    """The mask rule. Neither it nor l can be recovered from the paper: the reading taken is part of every number."""
 
     steps: int = Field(default=500, ge=1, description="T: reverse steps")
     lower_bound: float = Field(default=0.3, ge=0, le=1, description="l: least share of the steps of any pixel")
     rule: Literal["max", "sum"] = "max"
 
     def words(self) -> str:
-        """The rule as a reader wants it."""
+        """The rule, and how sure it is, as a reader wants it."""
         meets = "max(A, l)" if self.rule == "max" else "(A + l)"
-        return f"T {meets} \N{GREATER-THAN OR EQUAL TO} t, T = {self.steps}, l = {self.lower_bound:g}"
+        rule = f"T {meets} \N{GREATER-THAN OR EQUAL TO} t, T = {self.steps}, l = {self.lower_bound:g}"
+        return f"Mask: {rule}. Neither the rule nor l can be recovered from the paper; these are readings of it."
 
 
 def steps_of(attention: np.ndarray, config: MaskConfig) -> np.ndarray:

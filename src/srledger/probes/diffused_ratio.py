@@ -47,7 +47,7 @@ class DiffusedRatio(Probe):
                 ShownFigure("ratio", "Diffused ratio per image: quartiles, and every image", _draw(ratios, look)),
             ),
             tables=(ShownTable("ratio", title, head, tuple(lines)),),
-            notes=(f"Mask: {self.config.words()}. The paper leaves the rule and l open; these are readings of it.",),
+            notes=(self.config.words(),),
         )
 
 

@@ -70,7 +70,7 @@ class MaskArea(Probe):
             "area", "Share of the image inside the mask: mean, and one standard deviation over images",
             self._draw(columns, look),
         )  # fmt: skip
-        return Shown((figure,), (table,), notes=(f"Mask: {self.config.words()}.", *look.printed_notes("mask_area")))
+        return Shown((figure,), (table,), notes=(self.config.words(), *look.printed_notes("mask_area")))
 
     def _draw(self, columns: dict[str, np.ndarray], look: Look) -> str:
         colour = colours(names_in(columns, "prior"))
