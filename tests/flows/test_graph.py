@@ -6,11 +6,14 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from dvc.dependency import param
+from dvc.fs import localfs
 
 from flows.ablation_sweep import MarkingBoard, asked_for, excuses
 from flows.graph import Stage, StageGraph, graph_of, reasons
 from flows.plan import make_plan
 from flows.process import Result
+from flows.read_graph import read_params_once
 from srledger.ablations import Grid, GridRow, absence_of
 from srledger.errors import SrledgerError
 from srledger.io import write_json
@@ -126,3 +129,25 @@ def test_a_failed_training_marks_the_rows_that_take_its_weights(tmp_path: Path) 
     board.ended(evaluate, Result("failed", "no room"))  # the weights are there: only what was measured is missing
     board.ended(sampled, Result("failed", "no room either"))
     assert [absence_of(layout, row).why for row in grid.rows] == ["no room", "no room either"]
+
+
+def test_params_are_found_as_dvc_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: { b: { c: 1 }, d: [2, 3] }\ne: null\n", encoding="utf-8")
+    slow = param.read_param_file
+    monkeypatch.setattr(param, "read_param_file", slow)  # is put back afterwards
+    read_params_once()
+    for keys in (["a"], ["a.b.c", "e", "a.none", "none.b"], ["a.d.1"], ["a.b.c.d"], ["a.*.c"], [], None):
+        for flatten in (True, False):
+            assert param.read_param_file(localfs, str(path), keys, flatten) == slow(localfs, str(path), keys, flatten)
+
+
+def test_params_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    monkeypatch.setattr(param, "read_param_file", param.read_param_file)
+    monkeypatch.setattr(param, "load_path", lambda path, fs: reads.append(path) or {"a": {"b": 1}})
+    read_params_once()
+    assert [param.read_param_file(localfs, "p.yaml", [key], flatten=True) for key in ("a", "a.b", "c")] == [
+        {"a": {"b": 1}}, {"a.b": 1}, {},
+    ]  # fmt: skip
+    assert reads == ["p.yaml"]
