@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CACHE := $(or $(SRLEDGER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/srledger)
 ACTIVATE := . $(BIN)/activate &&
 
-.PHONY: help env repro ablations test test-kills test-machines machines-deps check bench bench-sweep test-deps weights celeba smoke lock clean
+.PHONY: help env repro ablations test test-long test-kills test-machines machines-deps check bench bench-sweep test-deps weights celeba smoke lock clean
 .PHONY: services services-down
 
 help:  ## what can be made
@@ -38,6 +38,9 @@ ablations: env  ## the ablation grid and its report, one stage after another (dv
 
 test: env  ## the test suite: no network, no mirror needed
 	$(ACTIVATE) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' tests
+
+test-long: env  ## edits of params.yaml and new plug-ins, each with a run of the graph; ten minutes
+	$(ACTIVATE) python -m pytest -n 2 --dist loadfile -m slow tests/stages
 
 test-kills: env  ## kill -9 of trainers, services and workers in the middle of their work; minutes
 	$(ACTIVATE) python -m pytest -m slow tests/crash tests/flows/test_server.py tests/flows/test_sweep.py

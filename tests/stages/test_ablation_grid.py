@@ -136,6 +136,7 @@ def test_the_run_of_a_sampled_row_names_that_of_its_weights(swept: Workspace) ->
     assert "faces_x8/psnr_rgb" in sampled["metrics"] and "srledger.weights_run" not in trained["tags"]
 
 
+@pytest.mark.slow  # make test-long
 def test_one_level_changed_runs_one_row_and_weights_changed_all_that_take_them(copy: Workspace) -> None:
     before = cells(copy)
     copy.edit("params.yaml", OFF_LEVEL, "off: { config.lambda_heat: 0.25 }")
@@ -155,6 +156,7 @@ def test_one_level_changed_runs_one_row_and_weights_changed_all_that_take_them(c
     assert moved == {OFF, TRAINED, SAMPLED}
 
 
+@pytest.mark.slow  # make test-long
 def test_fewer_test_images_train_nothing(copy: Workspace) -> None:
     before = "training: { seeds: [0] }\n      evaluation: {"
     copy.edit("params.yaml", before, f"{before} max_images: 1 ")
@@ -163,6 +165,7 @@ def test_fewer_test_images_train_nothing(copy: Workspace) -> None:
     assert {cell["n"] for cell in cells(copy).values() if cell["n"] != "0"} == {"1"}
 
 
+@pytest.mark.slow  # make test-long
 def test_a_failed_row_says_why_and_the_others_have_numbers(swept: Workspace, copy: Workspace) -> None:
     copy.edit("params.yaml", OFF_LEVEL, "off: { training.learning_rate: 1.0e+30 }")
     copy.edit("params.yaml", SR3_TRAINING, "training: { steps: 8, learning_rate: 1.0e+30 }")

@@ -156,6 +156,7 @@ class GreyLevels(Metric):
 '''
 
 
+@pytest.mark.slow  # make test-long
 def test_a_method_and_a_metric_are_one_file_and_one_entry_each(finished: Workspace, tmp_path: Path) -> None:
     copy = finished.copy_to(tmp_path / "copy")
     source = copy.folder / "src" / "srledger"

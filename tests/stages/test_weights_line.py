@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import Workspace
 
@@ -17,6 +18,7 @@ def lpips_cells(workspace: Workspace) -> dict[str, dict[str, str]]:
         return {cell["row"]: cell for cell in csv.DictReader(file) if cell["metric"] == "lpips_alex"}
 
 
+@pytest.mark.slow  # make test-long
 def test_one_line_fills_the_lpips_column(finished: Workspace, tmp_path: Path) -> None:
     from torchvision.models import alexnet
 
