@@ -73,9 +73,9 @@ class Served:
         return self.ask("flow_runs/filter", sort="START_TIME_DESC", limit=1)[0]
 
     def tasks(self, run: dict[str, Any]) -> dict[str, str]:
-        """Task name -> state name of a flow run."""
+        """Task name -> state name of a flow run; a task may be known before its state is."""
         found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
-        return {task["name"]: task["state"]["name"] for task in found}
+        return {task["name"]: task["state"]["name"] if task["state"] else "" for task in found}
 
     def shows(self, run: dict[str, Any], **wanted: str) -> bool:
         """Whether the server shows these states; what tasks tell it arrives a moment later."""

@@ -47,7 +47,7 @@ class Site:
 
     def tasks(self, run: dict[str, Any]) -> dict[str, str]:
         found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
-        return {task["name"]: task["state"]["name"] for task in found}
+        return {task["name"]: task["state"]["name"] if task["state"] else "" for task in found}
 
 
 @pytest.fixture(scope="module")
