@@ -96,15 +96,18 @@ def test_a_stopped_self_distillation_ends_in_the_same_bits(
     assert not any(name.startswith("psnr") for _, name, _ in straight.curves)
 
 
-def last_of(packs: Path, folder: Path, **settings: float) -> dict[str, float]:
+def last_of(packs: Path, folder: Path, config: VitConfig | ResnetConfig = VIT, **settings: float) -> dict[str, float]:
     """The last value of each curve of a short training."""
-    config = VIT.model_copy(update={"distillation": VIEWS.model_copy(update=settings)})
+    config = config.model_copy(update={"distillation": VIEWS.model_copy(update=settings)})
     training = TRAINING.model_copy(update={"steps": 60, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 10})
     return {name: value for _, name, value in train_seed(job(packs, config, training), 0, folder).curves}
 
 
-def test_it_collapses_neither_to_one_answer_nor_to_the_uniform_one(packs: Path, tmp_path: Path) -> None:
-    last = last_of(packs, tmp_path)
+@pytest.mark.parametrize("config", [VIT, RESNET])
+def test_it_collapses_neither_to_one_answer_nor_to_the_uniform_one(
+    packs: Path, tmp_path: Path, config: VitConfig | ResnetConfig
+) -> None:
+    last = last_of(packs, tmp_path, config)
     assert last["loss_entropy_of_mean"] > 0.7, "not all images get one answer"
     assert last["loss_entropy_of_each"] < last["loss_entropy_of_mean"] - 0.1, "an answer is not the uniform one"
 
