@@ -33,6 +33,11 @@ def wait_for(true: Callable[[], Any], timeout_s: float, what: str) -> Any:
     return value
 
 
+def state_names(tasks: list[dict[str, Any]]) -> dict[str, str]:
+    """Task name -> state name, of what Prefect's API answers; a task may be known before its state is."""
+    return {task["name"]: task["state"]["name"] if task["state"] else "" for task in tasks}
+
+
 def with_flows(copy: Workspace) -> Workspace:
     """A workspace whose commands meet no server and no home folder but their own."""
     for name in ("flows", "ablations"):
@@ -73,9 +78,8 @@ class Served:
         return self.ask("flow_runs/filter", sort="START_TIME_DESC", limit=1)[0]
 
     def tasks(self, run: dict[str, Any]) -> dict[str, str]:
-        """Task name -> state name of a flow run; a task may be known before its state is."""
-        found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
-        return {task["name"]: task["state"]["name"] if task["state"] else "" for task in found}
+        """Task name -> state name of a flow run."""
+        return state_names(self.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200))
 
     def shows(self, run: dict[str, Any], **wanted: str) -> bool:
         """Whether the server shows these states; what tasks tell it arrives a moment later."""

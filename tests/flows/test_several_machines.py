@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Workspace
-from flow_tools import drop_tables, free_port, wait_for, with_flows
+from flow_tools import drop_tables, free_port, state_names, wait_for, with_flows
 from machines import SHARE, Machine, blocks, page, postgresql, ssh_server, stand_ins
 
 pytestmark = pytest.mark.slow
@@ -47,8 +47,7 @@ class Site:
         return list(self.ask("flow_runs/filter", sort="EXPECTED_START_TIME_DESC", limit=50))
 
     def tasks(self, run: dict[str, Any]) -> dict[str, str]:
-        found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
-        return {task["name"]: task["state"]["name"] if task["state"] else "" for task in found}
+        return state_names(self.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200))
 
 
 @pytest.fixture(scope="module")
