@@ -1,17 +1,19 @@
 """Files outside the project that a dataset was read from: DVC doesn't see them, so edits are noticed here.
 
-``download`` notes size and time of every file in ``scratch/<scale>/watched``; `srledger config`, with which
-`make repro` begins, looks again. What was never read on this machine is not watched.
+``download`` notes size, time and sha256 of every file in ``scratch/<scale>/watched``; `srledger config`, with which
+`make repro` begins, looks again, and hashes what has another time: a folder that was copied or mounted again is not
+an edit. What was never read on this machine is not watched.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from srledger.config import Params
 from srledger.data import Source
 from srledger.errors import SrledgerError
-from srledger.io import read_json, write_json
+from srledger.io import read_json, sha256_file, write_json
 from srledger.layout import Layout
 from srledger.plugins import plugin_class
 from srledger.settings import Dataset
@@ -23,7 +25,10 @@ def note_files(dataset: Dataset, layout: Layout) -> None:
     """Remember the state of the files that a dataset has just been read from."""
     assert dataset.source is not None
     source: Source = plugin_class("data", dataset.source)(dataset.config)
-    write_json(layout.watched(dataset.name), {str(path.absolute()): _state(path) for path in source.watched_files()})
+    write_json(
+        layout.watched(dataset.name),
+        {str(path.absolute()): [*_state(path), sha256_file(path)] for path in source.watched_files()},
+    )
 
 
 def check_files(params: Params, layout: Layout) -> None:
@@ -32,22 +37,33 @@ def check_files(params: Params, layout: Layout) -> None:
         record = layout.watched(name)
         if params.block.datasets[name] is None or not record.exists():
             continue
-        changed = [path for path, state in read_json(record).items() if _state(Path(path)) != state]
+        files = read_json(record)
+        changed = [path for path, noted in files.items() if not _is_unchanged(Path(path), noted)]
         if changed:
             shown = ", ".join(map(repr, changed[:NAMED_AT_MOST])) + (", ..." if len(changed) > NAMED_AT_MOST else "")
             raise SrledgerError(
                 f"files of dataset '{name}' changed after it was read",
                 where=params.file.place(("scales", params.scale, "datasets", name)),
-                found=f"{len(changed)} of {len(read_json(record))}: {shown}",
+                found=f"{len(changed)} of {len(files)}: {shown}",
                 mend=f"dvc repro --force download@{name} reads them again; where files_sha256 pins them, first"
                 " `srledger add-dataset FOLDER --update`",
             )
+        if files != read_json(record):  # hashed once, not at every look
+            write_json(record, files)
 
 
-def _state(path: Path) -> list[int] | None:
-    """[size in bytes, time of the last change in ns] of a file; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
+def _state(path: Path) -> list[int]:
+    """[size in bytes, time of the last change in ns] of a file."""
+    found = path.stat()
     return [found.st_size, found.st_mtime_ns]
+
+
+def _is_unchanged(path: Path, noted: list[Any]) -> bool:
+    """Whether a file is what was noted of it; a file with a new time alone is hashed, and its new time noted."""
+    try:
+        state = _state(path)
+        if state != noted[:2] and state[0] == noted[0] and [sha256_file(path)] == noted[2:]:
+            noted[:2] = state
+    except OSError:
+        return False
+    return state == noted[:2]
