@@ -38,19 +38,28 @@ def pytest_configure() -> None:
 
 
 def without_costly_entries(params: str) -> str:
-    """params.yaml without what `smoke` does without, diffusion above all: each entry costs a second in every run."""
+    """params.yaml without what `smoke` does without, diffusion above all: each entry costs seconds in every run."""
     sections = [text for text in re.split(r"(?m)^(?=\w+:)", params) if not text.startswith("ablation_priors:")]
     dropped = "sr3|srdiff|diffbir|rrdb_blind|bicubic_on_faces_blind"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
         ("encoders", r"(?!none:|tiny_dino_vit:)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
-        ("transfers", rf"\w*(?:{dropped})\w*"),
+        ("datasets", "realsr|screensr"),
+        ("tasks", "realsr_x4|screensr_x4"),
+        ("transfers", rf"\w*(?:{dropped}|realsr|screensr)\w*"),
         ("probes", rf"yoda\w*|\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
         ("ablations", rf"\w+(?=:.*\n(?:    .*\n)*?    base: (?:{dropped}))"),
     ):
         at = next(k for k, text in enumerate(sections) if text.startswith(f"{section}:"))
         sections[at] = re.sub(rf"(?m)^  (?:{pattern}):.*\n(?:    .*\n)*", "", sections[at])
+    at = next(k for k, text in enumerate(sections) if text.startswith("scales:"))
+    for named in (
+        r"^ +(?:# .*\n +)?(?:realsr|screensr): .*\n",
+        r"^ +- \w+_(?:realsr|screensr)_x4\n",
+        r", (?:realsr|screensr): \*\w+",
+    ):
+        sections[at] = re.sub(f"(?m){named}", "", sections[at])
     return "".join(sections)
 
 
