@@ -38,7 +38,8 @@ def check_files(params: Params, layout: Layout) -> None:
         if params.block.datasets[name] is None or not record.exists():
             continue
         files = read_json(record)
-        changed = [path for path, noted in files.items() if not _is_unchanged(Path(path), noted)]
+        now = {path: _noted_now(Path(path), noted) for path, noted in files.items()}
+        changed = [path for path, noted in now.items() if noted is None]
         if changed:
             shown = ", ".join(map(repr, changed[:NAMED_AT_MOST])) + (", ..." if len(changed) > NAMED_AT_MOST else "")
             raise SrledgerError(
@@ -48,8 +49,8 @@ def check_files(params: Params, layout: Layout) -> None:
                 mend=f"dvc repro --force download@{name} reads them again; where files_sha256 pins them, first"
                 " `srledger add-dataset FOLDER --update`",
             )
-        if files != read_json(record):  # hashed once, not at every look
-            write_json(record, files)
+        if now != files:  # hashed once, not at every look
+            write_json(record, now)
 
 
 def _state(path: Path) -> list[int]:
@@ -58,12 +59,13 @@ def _state(path: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _is_unchanged(path: Path, noted: list[Any]) -> bool:
-    """Whether a file is what was noted of it; a file with a new time alone is hashed, and its new time noted."""
+def _noted_now(path: Path, noted: list[Any]) -> list[Any] | None:
+    """What to note of a file that is what ``noted`` says, with its new time if it has one; None where it is not."""
     try:
         state = _state(path)
-        if state != noted[:2] and state[0] == noted[0] and [sha256_file(path)] == noted[2:]:
-            noted[:2] = state
+        if state == noted[:2]:
+            return noted
+        same = state[0] == noted[0] and [sha256_file(path)] == noted[2:]
     except OSError:
-        return False
-    return state == noted[:2]
+        return None
+    return [*state, *noted[2:]] if same else None

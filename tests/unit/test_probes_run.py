@@ -13,7 +13,7 @@ from srledger.config import Params
 from srledger.io import read_json, write_json
 from srledger.layout import Layout
 from srledger.packs import PackWriter
-from srledger.probes import INDEX, MapsConfig, Measured, Probe
+from srledger.probes import INDEX, Look, MapsConfig, Measured, Probe, Shown
 from srledger.probes._tables import table_of
 from srledger.probing import run
 from srledger.probing.source import Source
@@ -63,8 +63,8 @@ class Pictured(Probe):
     def measure(self, source: Source) -> Measured:
         return Measured(table_of({"x": int}, [(1,)]), {}, {"a_0": np.full((2, 3, 3), 7, np.uint8)})
 
-    def show(self, found: Measured, look: Any) -> Any:
-        raise NotImplementedError
+    def show(self, found: Measured, look: Look) -> Shown:
+        return Shown()
 
 
 @pytest.mark.parametrize("may_stand", [True, False])
