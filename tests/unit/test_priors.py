@@ -201,7 +201,7 @@ ON_ATTENTION = ROW + "  tried: { method: bicubic, task: faces_x4, prior: dino_ma
 
 MAP_MAX = "config: { encoder: tiny_dino_vit, map: max }"
 RANDOM_MAX = "config: { encoder: random_vit, map: max }"
-SIFT = "sift: { tasks: [faces_x4], scales: *ablated }"
+SIFT = "sift: { tasks: [faces_x4], scales: *maps_ablated }"
 TRANSFER = "bicubic_on_faces_x4: { row: bicubic, task: faces_x4, prior: uniform }"
 MISTAKES = [
     ((MAP_MAX, MAP_MAX.replace("vit,", "vitt,")), ["unknown encoder", "nearest:  tiny_dino_vit"]),
@@ -212,7 +212,7 @@ MISTAKES = [
     (("warmup_steps: 20", "seeds: [0, 1]"), ["an encoder has one seed"]),
     ((MAP_MAX, MAP_MAX.replace("max", "6")), ["map"]),
     (("lower_bound: 0.3", "lower_bound: 1.3"), ["lower_bound", "less than or equal to 1"]),
-    ((SIFT, SIFT.replace("*ablated", "[qick]")), ["nearest:  quick"]),
+    ((SIFT, SIFT.replace("*maps_ablated", "[qick]")), ["nearest:  quick"]),
     (("    encoder: tiny_dino_vit\n", "    encoder: tiny_dino_vits\n"), ["nearest:  tiny_dino_vit"]),
     (("rows: [bicubic, land", "rows: [tried, bicubic, land"), ["is not made there", "priors.dino_max.scales"]),
 ]
@@ -241,7 +241,10 @@ def test_a_prior_of_the_grid_is_made_by_its_graph_where_its_scales_say_and_taken
             load(tmp_path, edit)
         assert "for rows of the ablation grid alone" in str(caught.value)
         assert "move ablation_priors.sift to priors" in str(caught.value)
-    edits = (SIFT, SIFT.replace("*ablated", "[quick, paper]")), ("        - yoda_factorial\n", "        - yoda_maps\n")
+    edits = (
+        (SIFT, SIFT.replace("*maps_ablated", "[quick, paper]")),
+        ("        - yoda_factorial\n", "        - yoda_maps\n"),
+    )
     quick, gpu = (load(tmp_path, *edits, scale=scale) for scale in ("quick", "celeba_gpu"))
     assert lock_text(quick.ablations).endswith("\nmaps:\n  sift: {}\n")
     assert "  sift: {}\n" not in lock_text(gpu.ablations) and "  dino_head_0: {}\n" in lock_text(gpu.ablations)
