@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
 
 from srledger.methods import Learner
 from srledger.plugins import PluginConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from srledger.encoders._detection import Asked, Detections
 
 
 class Encoder(nn.Module, abc.ABC):
@@ -26,6 +31,7 @@ class Encoder(nn.Module, abc.ABC):
         attends: it has ``attention``.
         codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
         denoises: it has ``denoiser``.
+        detects: it has ``detect`` and ``classes``.
     """
 
     weights: ClassVar[tuple[str, ...]] = ()
@@ -33,6 +39,7 @@ class Encoder(nn.Module, abc.ABC):
     attends: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
+    detects: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, weight_files: Mapping[str, Path]) -> None:
         super().__init__()
@@ -78,6 +85,21 @@ class Encoder(nn.Module, abc.ABC):
     def denoiser(self) -> nn.Module:
         """The network that takes noise from latents."""
         raise TypeError(f"{type(self).__name__} has no denoiser")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What it looks for."""
+        raise TypeError(f"{type(self).__name__} detects nothing")
+
+    def detect(
+        self, images: Sequence[np.ndarray], landmarks: Sequence[np.ndarray | None], asked: Asked
+    ) -> list[Detections]:
+        """The boxes of each image, uint8 ``H x W x 3`` RGB.
+
+        ``landmarks`` (float64 ``5 x 2``, (x, y) in pixels of the image, or None) are for oracles: a detector that is
+        worth its name doesn't read them.
+        """
+        raise TypeError(f"{type(self).__name__} detects nothing")
 
     def learner(self, scale_factor: int) -> EncoderLearner:
         """What the training loop trains in place of this encoder, which it takes into itself."""
