@@ -9,8 +9,8 @@ from srledger.stage import run
 def main(name: str) -> str:
     params = Params.load()
     layout, task = Layout(params.scale), params.tasks[name]
-    if not task.active:
-        write_inactive(layout.packs(name), f"scale {params.scale} does without dataset {task.dataset.name}")
+    if task.why_inactive:
+        write_inactive(layout.packs(name), f"scale {params.scale} does without {task.why_inactive}")
         return f"degrade {name}: not part of scale {params.scale}"
     with fresh_folder(layout.packs(name)) as part:
         record = degrade_task(task, layout.raw(task.dataset.name), part)

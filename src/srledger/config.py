@@ -138,15 +138,14 @@ class Params:
         if entry is None:
             raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
         rows = self.block.rows
-        if not isinstance(entry, VariantEntry):
-            return self._state_on(entry.task, entry.prior, None, rows == "all" or name in rows)
         wanted = is_made(entry, self.scale) if rows == "all" else name in rows
-        return self._state_on(entry.task, entry.prior, entry.encoder, wanted)
+        encoder = entry.encoder if isinstance(entry, VariantEntry) else None
+        return self._state_on(entry.task, entry.prior, encoder, wanted)
 
     def _state_on(self, task: str, prior: str, encoder: str | None, wanted: bool) -> str:
-        """A row is left out where its prior or encoder is not made; where their weights can't be had, it says so."""
+        """A row is left out where its task, prior or encoder is not made; where weights can't be had, it says so."""
         data = self.block.datasets[self.entries.tasks[task].dataset]
-        made = is_made(self.entries.all_priors[prior], self.scale)
+        made = is_made(self.entries.tasks[task], self.scale) and is_made(self.entries.all_priors[prior], self.scale)
         made = made and (encoder is None or is_made(self.entries.encoders[encoder], self.scale))
         if data is None or not wanted or not made:
             return "left out"
@@ -259,7 +258,27 @@ class Params:
             )
         config = self._layered(plugin_config("degradations", entry.degradation), ("tasks", name, "config"))
         dataset = self.datasets[entry.dataset]
-        return Task(name, dataset, entry.degradation, config, entry.scale_factor, size, entry.metrics)
+        task = Task(
+            name, dataset, entry.degradation, config, entry.scale_factor, size, entry.metrics, entry.jitter,
+            is_made(entry, self.scale),
+        )  # fmt: skip
+        if task.jitter and task.active:
+            self._check_jitter(task)
+        return task
+
+    def _check_jitter(self, task: Task) -> None:
+        here = ("tasks", task.name, "jitter")
+        if task.hr_size_px is None:
+            raise SrledgerError(
+                "only images that are reduced to a square can be moved", where=self.file.place(here),
+                found=f"no hr_size_px at scale {self.scale}", expected="hr_size_px",
+                mend=f"give scales.{self.scale}.tasks.{task.name} a size, or leave jitter out",
+            )  # fmt: skip
+        if task.degradation == "given_lr":
+            raise SrledgerError(
+                "an LR image that the dataset brings can't move with its HR image", where=self.file.place(here),
+                found=f"degradation {task.degradation}", mend="leave jitter out",
+            )  # fmt: skip
 
     def _check_prior(self, prior: str, task: str, *keys: str | int) -> None:
         self._must_be("prior", prior, self.priors, *keys, "prior")

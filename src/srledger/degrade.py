@@ -15,6 +15,7 @@ from srledger.degradations import Degradation
 from srledger.errors import SrledgerError, errors_of
 from srledger.imresize import imresize_uint8
 from srledger.io import write_json
+from srledger.jitter import Move, draw_move
 from srledger.packs import PackWriter
 from srledger.plugins import plugin_class
 from srledger.progress import Progress
@@ -27,7 +28,8 @@ DEGRADATION_SEED = 0
 class Pair:
     """An HR image at its task's size, and its LR image: uint8 ``H x W x 3`` and ``H/s x W/s x 3``.
 
-    ``landmarks`` are [x, y] in pixels of ``hr``, or None; ``drawn`` is what the degradation drew.
+    ``landmarks`` are [x, y] in pixels of ``hr`` (outside of it, where jitter moved them there), or None; ``drawn`` is
+    what the degradation drew, and under ``jitter`` how the HR image was moved, where its task moves them.
     """
 
     hr: np.ndarray
@@ -49,19 +51,20 @@ class Degrader:
         """The pair of one image; the same whenever and in whatever order it is asked for."""
         hrs, lrs = self._hrs[row.split], self._lrs[row.split]
         assert hrs is not None
-        hr, landmarks = fit_hr(np.asarray(hrs.by_id(row.id)), row.landmarks, self.task, row.id)
+        move = draw_move(self.task.jitter, row.id) if self.task.jitter else None
+        hr, landmarks = fit_hr(np.asarray(hrs.by_id(row.id)), row.landmarks, self.task, row.id, move)
         rng = numpy_generator("degradation", self.task.degradation, row.id, DEGRADATION_SEED)
         with errors_of(f"task {self.task.name}, image {row.id}"):
             lr, drawn = self._degradation.degrade(hr, rng, np.asarray(lrs.by_id(row.id)) if lrs else None)
         points = None if landmarks is None else [[round(float(v), 4) for v in point] for point in landmarks]
-        return Pair(hr, lr, points, drawn)
+        return Pair(hr, lr, points, drawn | ({"jitter": dataclasses.asdict(move)} if move else {}))
 
 
 def degrade_task(task: Task, raw: Path, folder: Path) -> dict[str, Any]:
     """Write ``<split>_hr``, ``<split>_lr``, ``images.json`` and ``task.json`` into ``folder``; returns the latter.
 
-    HR images are reduced to the task's square size (or cut to a multiple of the scale factor), landmarks move with
-    them, and each LR image draws from a seed of its own.
+    HR images are reduced to the task's square size (or cut to a multiple of the scale factor) and moved where the task
+    says so, landmarks move with them, and each LR image draws from a seed of its own.
     """
     degrader = Degrader(task, raw)
     manifest = list(read_manifest(raw))
@@ -96,15 +99,18 @@ def degrade_task(task: Task, raw: Path, folder: Path) -> dict[str, Any]:
         "config": task.config.model_dump(mode="json"),
         "scale_factor": task.scale_factor,
         "hr_size_px": task.hr_size_px,
+        **task.moved(),
     }
     write_json(folder / "task.json", record)
     return record
 
 
 def fit_hr(
-    pixels: np.ndarray, landmarks: np.ndarray | None, task: Task, image_id: str
+    pixels: np.ndarray, landmarks: np.ndarray | None, task: Task, image_id: str, move: Move | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The HR image of a task and its landmarks: reduced to the task's square, or cut to a multiple of the factor.
+
+    With ``move`` it is moved on the way; only images that are reduced to a square can be.
 
     Raises:
         SrledgerError: the image is not square, or smaller than the task's size (HR is never invented).
@@ -128,6 +134,8 @@ def fit_hr(
             expected=f"a square of at least {size} px",
             mend=f"lower hr_size_px of {task.name}, or cut the images first",
         )
+    if move is not None:
+        return move.image(pixels, size), None if landmarks is None else move.points(landmarks, height, size)
     if height == size:
         return pixels, landmarks
     moved = None if landmarks is None else (landmarks + 0.5) * (size / height) - 0.5

@@ -41,6 +41,13 @@ class TaskScale(PluginConfig):
     )
 
 
+class Jitter(PluginConfig):
+    """How far the HR images of a task are moved: shifts and zooms of images are drawn evenly within these limits."""
+
+    shift: float = Field(ge=0, lt=1, description="most, in each direction, as a part of the side")
+    scale: float = Field(ge=0, lt=1, description="zooms lie in [1 - scale, 1 + scale]")
+
+
 class TaskEntry(PluginConfig):
     """A task's entry under ``tasks``."""
 
@@ -48,8 +55,10 @@ class TaskEntry(PluginConfig):
     degradation: str
     scale_factor: int = Field(ge=1)
     hr_size_px: int | None = Field(default=None, ge=8, description="where no scale says another")
+    jitter: Jitter | None = Field(default=None, description="moves every HR image; null: as the dataset has it")
     config: dict[str, Any] = Field(default_factory=dict, description="of the degradation")
     metrics: tuple[str, ...] = Field(default=(), description="beside the metrics of every task")
+    scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where its images are made")
 
 
 class Overrides(PluginConfig):
@@ -110,6 +119,7 @@ class TransferEntry(PluginConfig):
     row: str
     task: str
     prior: str
+    scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where it runs, if all rows do")
 
 
 class FactorEntry(PluginConfig):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from srledger.entries import SCALES, EncoderEntry, PriorEntry, VariantEntry
+from srledger.entries import SCALES, EncoderEntry, PriorEntry, TaskEntry, TransferEntry, VariantEntry
 from srledger.errors import SrledgerError
 from srledger.plugins import PluginConfig, plugin_class, plugin_config, plugin_names
 from srledger.settings import EncoderSpec, PriorSpec
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from srledger.config import Params
 
 
-def is_made(entry: EncoderEntry | PriorEntry | VariantEntry, scale: str) -> bool:
-    """Whether a scale makes an encoder or a prior, or a row where all rows run."""
+def is_made(entry: TaskEntry | EncoderEntry | PriorEntry | VariantEntry | TransferEntry, scale: str) -> bool:
+    """Whether a scale makes a task, an encoder or a prior, or a row or transfer where all rows run."""
     return entry.scales == "all" or scale in entry.scales
 
 
@@ -190,8 +190,8 @@ def _nones(params: Params) -> str:
 
 
 def check_scales(params: Params) -> None:
-    """Raise SrledgerError for a scale that does not exist, and for a listed row whose prior or encoder is not made."""
-    for kind in ("encoders", "priors", "ablation_priors", "variants", "students"):
+    """Raise SrledgerError for an unknown scale, and for a listed row whose task, prior or encoder is not made."""
+    for kind in ("tasks", "encoders", "priors", "ablation_priors", "variants", "students", "transfers"):
         group = getattr(params.entries, kind)
         for name, entry in group.items():
             for scale in (*(() if entry.scales == "all" else entry.scales), *getattr(entry, "at", ())):
@@ -200,12 +200,12 @@ def check_scales(params: Params) -> None:
     for scale, block in entries.scales.items():
         for row in block.rows if block.rows != "all" else ():
             named = entries.variants.get(row) or entries.students.get(row) or entries.transfers[row]
-            if isinstance(named, VariantEntry) and not is_made(named, scale):
+            if not is_made(named, scale):
                 raise SrledgerError(
                     f"row '{row}' runs at other scales", where=params.file.place(("scales", scale, "rows")), found=row,
                     mend=f"add {scale} to its scales, or leave the row out",
                 )  # fmt: skip
-            for kind in ("prior", "encoder"):
+            for kind in ("task", "prior", "encoder"):
                 needed = getattr(named, kind, None)  # a transfer names no encoder
                 entry = getattr(entries, f"{kind}s").get(needed)
                 if entry is not None and not is_made(entry, scale):

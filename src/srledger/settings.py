@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from srledger.errors import unknown_name
 from srledger.plugins import PluginConfig
 from srledger.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from srledger.entries import Jitter
 
 Made = TypeVar("Made")
 
@@ -28,7 +31,7 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A task at the current scale."""
+    """A task at the current scale. ``made`` is False where its entry names other scales."""
 
     name: str
     dataset: Dataset
@@ -37,11 +40,24 @@ class Task:
     scale_factor: int
     hr_size_px: int | None
     metrics: tuple[str, ...]
+    jitter: Jitter | None = None
+    made: bool = True
 
     @property
     def active(self) -> bool:
-        """Whether the scale has this task's dataset."""
-        return self.dataset.source is not None
+        """Whether the scale makes this task and has its dataset."""
+        return self.made and self.dataset.source is not None
+
+    @property
+    def why_inactive(self) -> str | None:
+        """What a scale does without that has no such task; None where it is active."""
+        if self.dataset.source is None:
+            return f"dataset {self.dataset.name}"
+        return None if self.made else f"task {self.name}"
+
+    def moved(self) -> dict[str, Any]:
+        """The jitter as an entry of a record; empty without: what was recorded before tasks had one stays as it is."""
+        return {"jitter": self.jitter.model_dump(mode="json")} if self.jitter else {}
 
 
 @dataclasses.dataclass(frozen=True)

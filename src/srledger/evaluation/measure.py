@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from srledger.io import read_json
 from srledger.layout import INACTIVE, Layout, is_inactive
-from srledger.metrics import Metric, MetricName, MetricUnavailable, SetValue
+from srledger.metrics import LandmarkMetric, Metric, MetricName, MetricUnavailable, SetValue
 from srledger.plugins import plugin_class
 from srledger.weights import resolve
 
@@ -66,11 +67,26 @@ class Panel:
                 self.metrics[name] = (parsed, self._build(name)[1])
         return Measured({name: [] for name, (_, metric) in self.metrics.items() if metric.of == "image"}, {})
 
-    def take(self, sr: torch.Tensor, hr: torch.Tensor, measured: Measured) -> None:
-        """Measure a batch, uint8 ``B x 3 x H x W`` each."""
+    def take(
+        self,
+        sr: torch.Tensor,
+        hr: torch.Tensor,
+        measured: Measured,
+        *,
+        unclamped: torch.Tensor | None = None,
+        landmarks: Sequence[np.ndarray | None] = (),
+    ) -> None:
+        """Measure a batch, uint8 ``B x 3 x H x W`` each.
+
+        Metrics that need more drop out where it is not given.
+
+        Args:
+            unclamped: ``sr`` before it became 8 bits, float32 in [0, 1] and beyond.
+            landmarks: of each image, float64 ``5 x 2`` (x, y) in pixels, or None.
+        """
         for name, (parsed, metric) in list(self.metrics.items()):
             try:
-                values = metric.measure(parsed.crop(sr), parsed.crop(hr))
+                values = _measure(parsed, metric, sr, hr, unclamped, [one for one in landmarks if one is not None])
             except MetricUnavailable as why:
                 self._drop(name, str(why), measured)
                 continue
@@ -116,3 +132,22 @@ class Panel:
         del self.metrics[name]
         measured.images.pop(name, None)
         self.unavailable[name] = why
+
+
+def _measure(
+    name: MetricName,
+    metric: Metric,
+    sr: torch.Tensor,
+    hr: torch.Tensor,
+    unclamped: torch.Tensor | None,
+    landmarks: Sequence[np.ndarray],
+) -> torch.Tensor | None:
+    """What a metric makes of a batch, from the images and, if it asks for them, the landmarks."""
+    if metric.reads == "float":
+        if unclamped is None:
+            raise MetricUnavailable("it reads restored images before they are rounded to 8 bits, and these are rounded")
+        sr, hr = unclamped, hr.float() / 255
+    sr, hr = name.crop(sr), name.crop(hr)
+    if isinstance(metric, LandmarkMetric) and len(landmarks) == len(sr):
+        return metric.measure_at(sr, hr, name.move(landmarks))
+    return metric.measure(sr, hr)

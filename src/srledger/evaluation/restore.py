@@ -44,7 +44,6 @@ def to_8_bits(images: torch.Tensor) -> torch.Tensor:
     return images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
-@torch.inference_mode()
 def restore_batch(
     method: Method,
     examples: Examples,
@@ -54,7 +53,24 @@ def restore_batch(
     config: EvaluationConfig,
     sample: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(sr, hr) of the images at ``positions``: uint8 ``B x 3 x H x W`` on the CPU.
+    """(sr, hr) of the images at ``positions``: uint8 ``B x 3 x H x W`` on the CPU. See ``restore_unclamped``."""
+    sr, hr = restore_unclamped(method, examples, positions, row, seed, config, sample)
+    return to_8_bits(sr), hr
+
+
+@torch.inference_mode()
+def restore_unclamped(
+    method: Method,
+    examples: Examples,
+    positions: list[int],
+    row: str,
+    seed: int,
+    config: EvaluationConfig,
+    sample: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sr, hr) of the images at ``positions``, ``B x 3 x H x W`` on the CPU.
+
+    ``hr`` is uint8; ``sr`` is float32 as the method left it, nominally in [0, 1]: ``to_8_bits`` makes the image of it.
 
     The noise of an image is seeded by (row, its id, seed) and nothing else; ``sample`` 1, 2, ... draw it anew. ``row``
     is the trained one: rows that take its weights see its noise too, so that they differ by their settings alone.
@@ -64,4 +80,4 @@ def restore_batch(
     seeds = [seed_for("evaluation", row, examples.ids[k], seed, *drawn) for k in positions]
     with torch.autocast(config.device, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
         sr = method.restore(to_tensor(lr).to(config.device), to_tensor(prior).to(config.device), seeds)
-    return to_8_bits(sr).cpu(), to_8_bits(to_tensor(hr))
+    return sr.float().cpu(), to_8_bits(to_tensor(hr))

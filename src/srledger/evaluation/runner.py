@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from srledger.errors import SrledgerError
 from srledger.evaluation.complexity import count_macs
 from srledger.evaluation.config import EvaluationConfig
 from srledger.evaluation.measure import Panel, metric_info
-from srledger.evaluation.restore import batches_of_one_size, load_method, restore_batch
+from srledger.evaluation.restore import batches_of_one_size, load_method, restore_unclamped, to_8_bits
 from srledger.evaluation.rows import write_rows
 from srledger.io import read_json, write_json
 from srledger.layout import Layout
@@ -40,6 +41,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
             "a task has no test images", where=layout.packs(task.name), mend="give its dataset a test split"
         )
     ids = test.ids[: settings.max_images]
+    landmarks = _landmarks(layout.packs(task.name), ids)
     names = params.metrics_of(task)
     panel = Panel(names, params.block.weights, layout)
     measured = {}
@@ -52,8 +54,9 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
             method = load_method(evaluation, layout, seed).to(settings.device)
             measured[seed] = panel.start_seed()
             for positions in batches_of_one_size(test, len(ids), settings.batch_size):
-                sr, hr = restore_batch(method, test, positions, row.trained.name, seed, settings)
-                panel.take(sr, hr, measured[seed])
+                unclamped, hr = restore_unclamped(method, test, positions, row.trained.name, seed, settings)
+                sr, points = to_8_bits(unclamped), [landmarks[k] for k in positions]
+                panel.take(sr, hr, measured[seed], unclamped=unclamped, landmarks=points)
                 for k, image in zip(positions, sr, strict=True):
                     if seed == run["seeds"][0] and k < settings.saved_images:
                         saved.add(ids[k], image.permute(1, 2, 0).numpy())
@@ -95,6 +98,12 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
     write_json(folder / "result.json", record)
     _note_machine(layout, evaluation, seconds, len(ids) * len(run["seeds"]), settings)
     return record
+
+
+def _landmarks(packs: Path, ids: Sequence[str]) -> list[np.ndarray | None]:
+    """The landmarks of images of a task, float64 ``5 x 2`` each; None of one that has none."""
+    of_id = {image["id"]: image["landmarks"] for image in read_json(packs / "images.json")}
+    return [None if of_id[image_id] is None else np.array(of_id[image_id], np.float64) for image_id in ids]
 
 
 def _note_machine(

@@ -52,7 +52,8 @@ def explore(params: Params, layout: Layout, folder: Path) -> int:
     datasets = [name for name, dataset in params.datasets.items() if dataset.source is not None]
     with Progress("explore", len(datasets)) as progress:
         for k, name in enumerate(datasets):
-            tasks = {task.name: layout.packs(task.name) for task in params.tasks.values() if task.dataset.name == name}
+            of_dataset = [task.name for task in params.tasks.values() if task.active and task.dataset.name == name]
+            tasks = {task: layout.packs(task) for task in of_dataset}
             priors = {task: _priors_of(params, task, layout) for task in tasks}
             write_json(folder / f"{name}.json", explore_dataset(name, layout.raw(name), tasks, folder, priors))
             progress.advance(k + 1, name)
@@ -243,7 +244,8 @@ def _closest_pairs(frame: pd.DataFrame, hashes: np.ndarray, thumbnails: Thumbnai
 
 def _task(packs: Path, place: Path, priors: Mapping[str, Path]) -> dict[str, Any]:
     record = read_json(packs / "task.json")
-    about = {key: record[key] for key in ("degradation", "config", "scale_factor", "hr_size_px")}
+    told = ("degradation", "config", "scale_factor", "hr_size_px", "jitter")
+    about = {key: record[key] for key in told if key in record}
     return {**about, "samples": save_samples(packs, place, priors)}
 
 

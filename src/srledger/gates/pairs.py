@@ -37,7 +37,7 @@ CHUNK_IMAGES = 1024
 def subjects(params: Params, layout: Layout) -> Mapping[str, str | None]:
     """The tasks."""
     return {
-        name: None if task.active else f"scale {params.scale} does without dataset {task.dataset.name}"
+        name: task.why_inactive and f"scale {params.scale} does without {task.why_inactive}"
         for name, task in params.tasks.items()
     }
 

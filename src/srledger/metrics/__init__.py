@@ -1,7 +1,8 @@
 """Metrics: each file is one number with its protocol in its name.
 
-A metric reads 8-bit images, as a reader of a saved PNG would. ``<name>_crop4`` is the same metric with a border of
-4 px cut off both images first; every metric has such variants without a file of their own.
+A metric reads 8-bit images, as a reader of a saved PNG would, unless its ``reads`` says otherwise. ``<name>_crop4`` is
+the same metric with a border of 4 px cut off both images first; every metric has such variants without a file of their
+own.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import abc
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
 from srledger.plugins import PluginConfig, plugin_class, plugin_config
@@ -51,6 +53,7 @@ class Metric(abc.ABC):
         weights: names of the weights-catalogue entries it needs.
         pipeline_encoder: an entry of ``encoders``; the folder of it comes among the weights, by this name.
         paired: False when it reads ``sr`` alone (no-reference); its ``hr`` argument is then ignored.
+        reads: ``uint8``, or ``float``: the images before they are clamped and rounded to 8 bits.
     """
 
     of: ClassVar[Literal["image", "set"]] = "image"
@@ -62,6 +65,7 @@ class Metric(abc.ABC):
     weights: ClassVar[tuple[str, ...]] = ()
     pipeline_encoder: ClassVar[str | None] = None
     paired: ClassVar[bool] = True
+    reads: ClassVar[Literal["uint8", "float"]] = "uint8"
 
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:
         """``weights`` maps each needed catalogue name to a file whose sha256 has been checked.
@@ -75,6 +79,8 @@ class Metric(abc.ABC):
     def measure(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor | None:
         """Take a batch in: both uint8 ``B x 3 x H x W`` on one device, RGB, of one size.
 
+        A metric that reads ``float`` gets float32 ``B x 3 x H x W``: HR in [0, 1], SR as its method left it.
+
         Returns float64 ``B`` for ``of == "image"``; None for ``of == "set"``, which gathers until ``compute``.
         The value of an image must not depend on the batch it came in.
         Raises MetricUnavailable when images of this size can't be measured.
@@ -83,6 +89,21 @@ class Metric(abc.ABC):
     def compute(self) -> SetValue:
         """The number of the set seen so far; only for ``of == "set"``."""
         raise TypeError(f"{type(self).__name__} is a per-image metric")
+
+
+class LandmarkMetric(Metric):
+    """A number of a place in the image that its landmarks tell."""
+
+    def measure(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor | None:
+        """Raises MetricUnavailable: nobody told the landmarks."""
+        raise MetricUnavailable("it needs the landmarks of every image, and there are none")
+
+    @abc.abstractmethod
+    def measure_at(self, sr: torch.Tensor, hr: torch.Tensor, landmarks: Sequence[np.ndarray]) -> torch.Tensor:
+        """As ``measure``, with the landmarks of each image: float64 ``5 x 2`` (x, y) in its pixels, maybe outside.
+
+        Raises MetricUnavailable when the place that it measures is not in an image.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,3 +127,7 @@ class MetricName:
         """Cut the border off ``B x C x H x W`` images."""
         border = self.border_px
         return images[..., border:-border, border:-border] if border else images
+
+    def move(self, landmarks: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Landmarks of images as they stand in the cropped ones."""
+        return [points - self.border_px for points in landmarks]

@@ -33,7 +33,7 @@ def ssim_maps(sr: torch.Tensor, hr: torch.Tensor, data_range: float) -> tuple[to
     """Luminance and contrast-structure maps of Wang et al. 2004 (eq. 13 is their product).
 
     Args:
-        sr, hr: float64 ``B x C x H x W`` in [0, data_range].
+        sr, hr: float64 ``B x C x H x W`` whose values span ``data_range``.
 
     Returns:
         Two maps ``B x C x H-10 x W-10``. Window 11x11, Gaussian sigma 1.5, K1 = 0.01, K2 = 0.03, population
@@ -50,7 +50,12 @@ def ssim_maps(sr: torch.Tensor, hr: torch.Tensor, data_range: float) -> tuple[to
     return luminance, contrast
 
 
+def ssim_map(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+    """SSIM of every window of images in [0, 255]: float64 ``B x C x H-10 x W-10``."""
+    luminance, contrast = ssim_maps(sr.to(torch.float64), hr.to(torch.float64), data_range=255.0)
+    return luminance * contrast
+
+
 def ssim(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
     """Mean SSIM over pixels, then channels, of one pair in [0, 255]; a float64 scalar."""
-    luminance, contrast = ssim_maps(sr.to(torch.float64), hr.to(torch.float64), data_range=255.0)
-    return (luminance * contrast).mean()
+    return ssim_map(sr, hr).mean()

@@ -39,14 +39,18 @@ class MsSsimRgb(Metric):
 
 def ms_ssim(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
     """MS-SSIM of one uint8 pair ``1 x C x H x W``; a float64 scalar in [0, 1]."""
-    sr, hr = sr.to(torch.float64) / 255.0, hr.to(torch.float64) / 255.0
+    return ms_ssim_within(sr.to(torch.float64) / 255.0, hr.to(torch.float64) / 255.0, data_range=1.0)
+
+
+def ms_ssim_within(sr: torch.Tensor, hr: torch.Tensor, data_range: float) -> torch.Tensor:
+    """MS-SSIM of one float64 pair ``1 x C x H x W`` whose values span ``data_range``; a float64 scalar in [0, 1]."""
     border_px = WINDOW_PX // 2
     value = torch.ones((), dtype=torch.float64, device=sr.device)
     for scale, beta in enumerate(BETAS):
         coarsest = scale == len(BETAS) - 1
         if coarsest:  # only the SSIM of the last scale is meant over the whole image, its border mirrored
             sr, hr = (functional.pad(images, (border_px,) * 4, mode="reflect") for images in (sr, hr))
-        luminance, contrast = ssim_maps(sr, hr, data_range=1.0)
+        luminance, contrast = ssim_maps(sr, hr, data_range)
         similarity = (luminance * contrast if coarsest else contrast).mean()
         value = value * torch.relu(similarity) ** beta
         sr, hr = functional.avg_pool2d(sr, 2), functional.avg_pool2d(hr, 2)

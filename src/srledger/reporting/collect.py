@@ -64,6 +64,7 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
                 "scale_factor": task["scale_factor"],
                 "hr_size_px": task["hr_size_px"] or "native",
                 "packs_sha256": packs_sha256(layout, name),
+                **({"jitter": task["jitter"]} if "jitter" in task else {}),
             }
             for name, task in tasks.items()
         }
@@ -98,6 +99,7 @@ def _asked_for(task: Task) -> dict[str, Any]:
         "degradation": task.degradation,
         "scale_factor": task.scale_factor,
         "hr_size_px": task.hr_size_px or "native",
+        **task.moved(),
     }
 
 

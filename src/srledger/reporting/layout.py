@@ -77,7 +77,13 @@ def about_task(rows: Rows, task: str) -> str:
         return task
     size = about["hr_size_px"]
     shown = "native size" if size == "native" else f"{size} px"
-    return f"{task}: {about['dataset']}, {about['degradation']}, x{about['scale_factor']} to {shown}"
+    words = f"{task}: {about['dataset']}, {about['degradation']}, x{about['scale_factor']} to {shown}"
+    return words + (f", {in_words(about['jitter'])}" if "jitter" in about else "")
+
+
+def in_words(jitter: Mapping[str, float]) -> str:
+    """How far the HR images of a task were moved."""
+    return f"HR moved by up to {jitter['shift']:.0%} of its side and zoomed by up to {jitter['scale']:.0%}"
 
 
 def _resolve(name: str, table: TableConfig, rows: Rows, baseline: str) -> Table:

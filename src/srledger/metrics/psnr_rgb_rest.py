@@ -1,0 +1,17 @@
+"""PSNR outside the boxes of eyes, nose and mouth."""
+
+from __future__ import annotations
+
+from srledger.metrics._regions import PSNR_PROTOCOL, RegionPsnr
+from srledger.plugins import PluginConfig
+
+
+class Config(PluginConfig):
+    """No settings: the protocol is the name."""
+
+
+class PsnrRgbRest(RegionPsnr):
+    """PSNR over RGB of the pixels outside the boxes of eyes, nose and mouth."""
+
+    region = "rest"
+    protocol = PSNR_PROTOCOL.format(where="outside")
