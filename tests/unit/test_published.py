@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from srledger.plugins import plugin_names
+
 PUBLISHED = Path(__file__).parents[2] / "published"
 COLUMNS = ["paper", "artefact", "task", "row", "metric", "value", "unit", "source", "grade", "note"]
 KEY = ["paper", "artefact", "task", "row", "metric"]
@@ -49,8 +51,14 @@ def test_every_published_file_is_tested() -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value"),
     [
-        ("landmark_unet", ("landmark_unet", "table1", "faces_x8_chain", "landmark_unet", "psnr_rgb"), 24.84),
-        ("landmark_unet", ("landmark_unet", "table1", "faces_x8_chain", "landmark_unet_no_heatmap", "psnr_rgb"), 24.31),
+        ("landmark_unet", ("landmark_unet", "table1", "faces_x8_chain", "landmark_unet", "psnr_yolo_repo"), 24.84),
+        (
+            "landmark_unet",
+            ("landmark_unet", "table1", "faces_x8_chain", "landmark_unet_no_heatmap", "psnr_yolo_repo"),
+            24.31,
+        ),
+        ("landmark_unet", ("landmark_unet", "table1", "faces_x8_chain", "landmark_unet", "ms_ssim_yolo_repo"), 0.9142),
+        ("landmark_unet", ("landmark_unet", "table1", "faces_x8_chain", "kim_2019", "psnr_rgb"), 22.66),
         ("yoda", ("yoda", "fig2", "faces_x8", "sr3", "psnr_rgb"), 22.35),
         ("yoda", ("yoda", "fig2", "faces_x8", "sr3_yoda", "psnr_rgb"), 23.84),
         ("yoda", ("yoda", "table1", "faces_blind", "diffbir_yoda", "fid_inception"), 111.93),
@@ -61,6 +69,13 @@ def test_every_published_file_is_tested() -> None:
 )
 def test_known_numbers_stand_under_the_pipelines_names(name: str, key: tuple[str, ...], value: float) -> None:
     assert read(name).set_index(KEY).value.loc[key] == value
+
+
+def test_numbers_of_the_authors_notebooks_stand_under_their_own_metrics_and_others_do_not() -> None:
+    table = read("landmark_unet")
+    of_notebooks = table.note.str.contains("metrics of the authors' notebooks")
+    assert (table.metric.str.endswith("_yolo_repo") == of_notebooks).all() and of_notebooks.sum() == 36
+    assert set(table.metric[of_notebooks]) <= set(plugin_names("metrics"))
 
 
 def test_what_is_not_known_is_said() -> None:
