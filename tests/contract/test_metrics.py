@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from encoder_tools import untrained_encoder
+from metric_tools import measure_batch
 
 from srledger.evaluation.measure import metric_info
 from srledger.metrics import Metric, MetricName, MetricUnavailable
@@ -36,7 +37,7 @@ def images(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 
 def measure(metric: Metric, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
     try:
-        values = metric.measure(sr, hr)
+        values = measure_batch(metric, sr, hr)
     except MetricUnavailable as why:
         pytest.skip(str(why))
     return torch.tensor([metric.compute().value], dtype=torch.float64) if values is None else values

@@ -226,7 +226,7 @@ def test_a_listed_row_needs_its_task(tmp_path: Path) -> None:
             "an LR image that the dataset brings can't move",
         ),
         ((("jitter: { shift: 0.15,", "jitter: { shift: 1.5,"),), "shift"),
-        ((("jitter: { shift: 0.15,", "jitter: { shfit: 0.15,"),), "nearest:  shift"),
+        ((("shift: 0.15, scale: 0.2 }", "shift: 0.15, scale: 0.2, scalle: 1 }"),), "nearest:  scale"),
         ((("jitter: { shift: 0.15, scale: 0.2 }", "jitter: { shift: 0.15, scale: -0.2 }"),), "scale"),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from encoder_tools import untrained_encoder
+from metric_tools import measure_batch
 from skimage import data
 
 from srledger.metrics import Metric, MetricName, MetricUnavailable
@@ -45,7 +46,7 @@ def with_noise(images: torch.Tensor, deviation: float) -> torch.Tensor:
 def measure(name: str, *batches: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """The values of all images, or the one of the set, of a metric fed with these batches."""
     metric = build(name)
-    values = [metric.measure(sr, hr) for sr, hr in batches]
+    values = [measure_batch(metric, sr, hr) for sr, hr in batches]
     if metric.of == "set":
         return torch.tensor([metric.compute().value], dtype=torch.float64)
     return torch.cat([value for value in values if value is not None])

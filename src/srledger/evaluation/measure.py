@@ -76,17 +76,10 @@ class Panel:
         unclamped: torch.Tensor | None = None,
         landmarks: Sequence[np.ndarray | None] = (),
     ) -> None:
-        """Measure a batch, uint8 ``B x 3 x H x W`` each.
-
-        Metrics that need more drop out where it is not given.
-
-        Args:
-            unclamped: ``sr`` before it became 8 bits, float32 in [0, 1] and beyond.
-            landmarks: of each image, float64 ``5 x 2`` (x, y) in pixels, or None.
-        """
+        """Measure a batch; see ``measure_pairs``. Metrics that need what is not given drop out."""
         for name, (parsed, metric) in list(self.metrics.items()):
             try:
-                values = _measure(parsed, metric, sr, hr, unclamped, [one for one in landmarks if one is not None])
+                values = measure_pairs(parsed, metric, sr, hr, unclamped, landmarks)
             except MetricUnavailable as why:
                 self._drop(name, str(why), measured)
                 continue
@@ -102,6 +95,11 @@ class Panel:
                 except MetricUnavailable as why:
                     self._drop(name, str(why), measured)
         return measured
+
+    def leave_out(self, name: str, why: str) -> None:
+        """Do without a metric; ``why`` is its reason from now on."""
+        del self.metrics[name]
+        self.unavailable[name] = why
 
     def _build(self, name: str) -> tuple[MetricName, Metric]:
         parsed = MetricName.parse(name)
@@ -129,25 +127,35 @@ class Panel:
         return found.path
 
     def _drop(self, name: str, why: str, measured: Measured) -> None:
-        del self.metrics[name]
         measured.images.pop(name, None)
-        self.unavailable[name] = why
+        self.leave_out(name, why)
 
 
-def _measure(
+def measure_pairs(
     name: MetricName,
     metric: Metric,
     sr: torch.Tensor,
     hr: torch.Tensor,
-    unclamped: torch.Tensor | None,
-    landmarks: Sequence[np.ndarray],
+    unclamped: torch.Tensor | None = None,
+    landmarks: Sequence[np.ndarray | None] = (),
 ) -> torch.Tensor | None:
-    """What a metric makes of a batch, from the images and, if it asks for them, the landmarks."""
+    """What a metric makes of a batch, from whichever of these it reads.
+
+    Args:
+        name: says which border is cut off.
+        sr, hr: uint8 ``B x 3 x H x W``.
+        unclamped: ``sr`` before it became 8 bits, float32 in [0, 1] and beyond.
+        landmarks: of each image, float64 ``5 x 2`` (x, y) in pixels, or None.
+
+    Raises:
+        MetricUnavailable: what it reads is not given, or it can't measure images of this size.
+    """
     if metric.reads == "float":
         if unclamped is None:
             raise MetricUnavailable("it reads restored images before they are rounded to 8 bits, and these are rounded")
         sr, hr = unclamped, hr.float() / 255
     sr, hr = name.crop(sr), name.crop(hr)
-    if isinstance(metric, LandmarkMetric) and len(landmarks) == len(sr):
-        return metric.measure_at(sr, hr, name.move(landmarks))
+    known = [points for points in landmarks if points is not None]
+    if isinstance(metric, LandmarkMetric) and len(known) == len(sr):
+        return metric.measure_at(sr, hr, name.move(known))
     return metric.measure(sr, hr)

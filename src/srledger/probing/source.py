@@ -125,8 +125,13 @@ class Source:
     def panel(self, metrics: Sequence[str]) -> Panel:
         """The metrics of a list that can be had; the reasons of the others are in ``Panel.unavailable``."""
         from srledger.evaluation.measure import Panel
+        from srledger.metrics import LandmarkMetric
 
-        return Panel(metrics, self.params.block.weights, self.layout)
+        panel = Panel(metrics, self.params.block.weights, self.layout)
+        for name, (_, metric) in list(panel.metrics.items()):
+            if metric.reads == "float" or isinstance(metric, LandmarkMetric):
+                panel.leave_out(name, f"{name} reads more than 8-bit images, and probes have no more")
+        return panel
 
     def restored(self, row: str, seed: int, count: int, sample: int = 0) -> Images:
         """Restored images of the first ``count`` test images, uint8 ``H x W x 3``, by one training seed.
