@@ -212,3 +212,21 @@ def test_deviation_is_drawn_to_scale(explored: Path) -> None:
     expected = 2 * np.sqrt((np.std(images, axis=0) ** 2).mean(axis=2))
     assert np.abs(shown - expected).max() <= 0.5 + 1e-6
     assert "test" not in facts["aligned"]["deviation"]  # one image does not deviate
+
+
+def test_pages_tell_how_far_the_images_of_a_task_were_moved(tmp_path: Path, explored: Path) -> None:
+    said = "HR moved by up to 15 % of its side and zoomed by up to 20 %"
+    rows = build_rows(tmp_path / "rows", explored)
+    render_report(rows, tmp_path / "before", CONFIG, tmp_path / "none", row_order=[])
+    moved = {"jitter": {"shift": 0.15, "scale": 0.2}}
+    results = read_json(rows / "results.json")
+    next(iter(results["tasks"].values())).update(moved)
+    write_json(rows / "results.json", results)
+    facts = next(rows.rglob("open_set.json"))
+    of_set = read_json(facts)
+    of_set["tasks"]["open_set_x4"].update(moved)
+    write_json(facts, of_set)
+    render_report(rows, tmp_path / "after", CONFIG, tmp_path / "none", row_order=[])
+    for page in ("index.html", "data.html"):
+        before, after = ((tmp_path / when / page).read_text(encoding="utf-8") for when in ("before", "after"))
+        assert said not in before and said in after

@@ -15,6 +15,7 @@ from srledger.datasets import build_dataset, read_manifest
 from srledger.degrade import Degrader, degrade_task, fit_hr
 from srledger.entries import Jitter
 from srledger.errors import SrledgerError
+from srledger.exploration import explore_dataset
 from srledger.gates.pairs import gates_of
 from srledger.imresize import imresize_uint8
 from srledger.io import read_json, sha256_file
@@ -138,6 +139,15 @@ def test_a_moved_task_is_recorded_and_made_again_from_its_record(dataset: Datase
             expected = move.points(row.landmarks, 40, 32)
             assert np.allclose(images[row.id]["landmarks"], expected, atol=1e-4)
     assert len({tuple(image["drawn"]["jitter"].values()) for image in images.values()}) == 3
+
+
+def test_the_data_page_learns_of_it(dataset: Dataset, tmp_path: Path) -> None:
+    for name, jitter in (("moved", JITTER), ("still", None)):
+        degrade_task(task_of(dataset, jitter), tmp_path / "raw", tmp_path / name)
+    tasks = {name: tmp_path / name for name in ("moved", "still")}
+    facts = explore_dataset("mine", tmp_path / "raw", tasks, tmp_path / "explored")["tasks"]
+    assert facts["moved"]["jitter"] == {"shift": 0.15, "scale": 0.2} and "jitter" not in facts["still"]
+    assert all("jitter" in sample["drawn"] for sample in facts["moved"]["samples"])
 
 
 class OneTask:

@@ -20,7 +20,7 @@ from srledger.reporting.config import ReportConfig
 from srledger.reporting.effect_words import EffectsView
 from srledger.reporting.explain import filling_line
 from srledger.reporting.figures import INK, LINE
-from srledger.reporting.layout import Column
+from srledger.reporting.layout import Column, jitter_words
 from srledger.reporting.pictures import Picture, centre_of
 from srledger.reporting.rows import HASHES, Rows
 from srledger.reporting.views import TableView, difference_text, label, p_text, round_to
@@ -74,7 +74,7 @@ def render_page(template: str, here: str, **values: Any) -> str:
     )
     environment.globals.update(
         label=label, round_to=round_to, plain=plain, p_text=p_text, difference_text=difference_text, cell_id=cell_id,
-        verdict=verdict, compact=canonical_json, HASHES=HASHES,
+        verdict=verdict, compact=canonical_json, jitter_words=jitter_words, HASHES=HASHES,
     )  # fmt: skip
     text = environment.get_template(template).render(
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

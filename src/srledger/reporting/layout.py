@@ -78,12 +78,13 @@ def about_task(rows: Rows, task: str) -> str:
     size = about["hr_size_px"]
     shown = "native size" if size == "native" else f"{size} px"
     words = f"{task}: {about['dataset']}, {about['degradation']}, x{about['scale_factor']} to {shown}"
-    return words + (f", {in_words(about['jitter'])}" if "jitter" in about else "")
+    return words + (f", {jitter_words(about['jitter'])}" if "jitter" in about else "")
 
 
-def in_words(jitter: Mapping[str, float]) -> str:
+def jitter_words(jitter: Mapping[str, float]) -> str:
     """How far the HR images of a task were moved."""
-    return f"HR moved by up to {jitter['shift']:.0%} of its side and zoomed by up to {jitter['scale']:.0%}"
+    shift, scale = (f"{100 * jitter[key]:g} %" for key in ("shift", "scale"))
+    return f"HR moved by up to {shift} of its side and zoomed by up to {scale}"
 
 
 def _resolve(name: str, table: TableConfig, rows: Rows, baseline: str) -> Table:
