@@ -15,8 +15,8 @@ def main(name: str) -> str:
             for task in tasks_of(params, name):
                 write_inactive(part / task, why)
             return f"precompute_priors {name}: {why}"
-        made = precompute_prior(params, params.priors[name], layout, part)
-    return f"precompute_priors {name}: {made} maps"
+        made, empty = precompute_prior(params, params.priors[name], layout, part)
+    return f"precompute_priors {name}: {made} maps" + (f", {empty} of them empty" if empty else "")
 
 
 if __name__ == "__main__":

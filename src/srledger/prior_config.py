@@ -19,6 +19,7 @@ from srledger.yamlmap import Layer, parse
 
 if TYPE_CHECKING:
     from srledger.config import Params
+    from srledger.priors import Prior
 
 
 def is_made(entry: TaskEntry | EncoderEntry | PriorEntry | VariantEntry | TransferEntry, scale: str) -> bool:
@@ -129,19 +130,35 @@ def prior_spec(params: Params, name: str) -> PriorSpec:
     if (named := getattr(config, "encoder", None)) is not None:
         params._must_be("encoder", named, params.encoders, *keys, "config", "encoder")
         encoder = params.encoders[named]
-        if encoder.weights == "none":
-            raise SrledgerError(
-                f"the encoder '{named}' is no network", where=params.file.place((*keys, "config", "encoder")),
-                expected="one that maps can be made with",
-            )  # fmt: skip
-        if plugin_class("priors", plugin).needs_attention and not plugin_class("encoders", encoder.plugin).attends:
-            raise SrledgerError(
-                f"the encoder '{named}' has no attention", where=params.file.place((*keys, "config", "encoder")),
-                found=encoder.plugin, expected="a transformer", mend="take a prior for convolutional networks",
-            )  # fmt: skip
+        _check_encoder_of_prior(params, plugin_class("priors", plugin), encoder, (*keys, "config", "encoder"))
     if (named := getattr(config, "of", None)) is not None:
         of = params.priors[named]
+        if plugin_class("priors", plugin).needs_boxes and not plugin_class("priors", of.plugin).has_boxes:
+            raise SrledgerError(
+                f"the prior '{named}' has no boxes", where=params.file.place((*keys, "config", "of")),
+                found=of.plugin, expected="a prior that is made of boxes, as yolo_world_landmarks",
+            )  # fmt: skip
     return PriorSpec(name, plugin, config, tasks, encoder, of)
+
+
+def _check_encoder_of_prior(params: Params, prior: type[Prior], encoder: EncoderSpec, keys: tuple[str, ...]) -> None:
+    """Raise SrledgerError for an encoder that maps of a prior can't be made with. A detector may be no network."""
+    place, plugin = params.file.place(keys), plugin_class("encoders", encoder.plugin)
+    if prior.needs_detector and not plugin.detects:
+        able = [name for name, one in params.entries.encoders.items() if _can(one.encoder, ("detects",))]
+        raise SrledgerError(
+            f"the encoder '{encoder.name}' detects nothing", where=place, found=encoder.plugin,
+            expected="a detector" + (f": {', '.join(able)}" if able else ""),
+        )  # fmt: skip
+    if encoder.weights == "none" and not prior.needs_detector:
+        raise SrledgerError(
+            f"the encoder '{encoder.name}' is no network", where=place, expected="one that maps can be made with",
+        )  # fmt: skip
+    if prior.needs_attention and not plugin.attends:
+        raise SrledgerError(
+            f"the encoder '{encoder.name}' has no attention", where=place, found=encoder.plugin,
+            expected="a transformer", mend="take a prior for convolutional networks",
+        )  # fmt: skip
 
 
 def encoder_of_row(

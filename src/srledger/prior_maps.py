@@ -20,20 +20,27 @@ from srledger.priors import Prior, PriorInput
 from srledger.progress import Progress
 from srledger.settings import PriorSpec
 
+TRAINING = SPLITS[0]
 
-def precompute_prior(params: Params, spec: PriorSpec, layout: Layout, folder: Path) -> int:
-    """Write ``<task>/<split>`` packs of one prior into ``folder``; returns how many maps were made."""
+
+def precompute_prior(params: Params, spec: PriorSpec, layout: Layout, folder: Path) -> tuple[int, int]:
+    """Write ``<task>/<split>`` packs of one prior into ``folder``.
+
+    Returns:
+        How many maps were made, and how many of them say nothing: all zeros.
+    """
     prior = build_prior(spec, layout)
-    made, started_s = 0, time.monotonic()
+    made, empty, started_s = 0, 0, time.monotonic()
     for name in spec.tasks:
         packs = layout.packs(name)
         if is_inactive(packs):
             write_inactive(folder / name, f"task {name} is not part of scale {params.scale}")
             continue
-        made += _maps_of_task(prior, spec.name, packs, folder / name)
+        made_here, empty_here = _maps_of_task(prior, spec.name, packs, folder / name)
+        made, empty = made + made_here, empty + empty_here
     if made:
         _note_machine(layout, spec, made, time.monotonic() - started_s)
-    return made
+    return made, empty
 
 
 def _note_machine(layout: Layout, spec: PriorSpec, made: int, seconds: float) -> None:
@@ -70,24 +77,34 @@ def build_prior(spec: PriorSpec, layout: Layout) -> Prior:
 
 
 class SplitInputs(Mapping[str, PriorInput]):
-    """What a prior may look at for each image of a split, by id."""
+    """What a prior may look at for each image of a split, by id.
 
-    def __init__(self, packs: Path, split: str) -> None:
+    Args:
+        training: the training split; None: this is it.
+    """
+
+    def __init__(self, packs: Path, split: str, training: SplitInputs | None = None) -> None:
         self.hrs, self._lrs = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr")
-        self._split = split
+        self._split, self._training = split, self if training is None else training
         self._landmarks = {image["id"]: image["landmarks"] for image in read_json(packs / "images.json")}
 
     def __getitem__(self, image_id: str) -> PriorInput:
         points = self._landmarks[image_id]
         known = None if points is None else np.array(points)
         hr, lr = np.asarray(self.hrs.by_id(image_id)), np.asarray(self._lrs.by_id(image_id))
-        return PriorInput(image_id, self._split, hr, lr, known, self)
+        return PriorInput(image_id, self._split, hr, lr, known, self, self._training)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.hrs.ids)
 
     def __len__(self) -> int:
         return len(self.hrs)
+
+
+def inputs_of(packs: Path) -> dict[str, SplitInputs]:
+    """Every split of a task; they share the training split, so that what is made of it is made once."""
+    training = SplitInputs(packs, TRAINING)
+    return {split: training if split == TRAINING else SplitInputs(packs, split, training) for split in SPLITS}
 
 
 def map_of(prior: Prior, image: PriorInput, name: str) -> np.ndarray:
@@ -99,17 +116,18 @@ def map_of(prior: Prior, image: PriorInput, name: str) -> np.ndarray:
         return _sized(prior.map_of(image), image.hr.shape[:2])
 
 
-def _maps_of_task(prior: Prior, name: str, packs: Path, folder: Path) -> int:
-    splits = {split: SplitInputs(packs, split) for split in SPLITS}
-    made = 0
+def _maps_of_task(prior: Prior, name: str, packs: Path, folder: Path) -> tuple[int, int]:
+    splits = inputs_of(packs)
+    made = empty = 0
     with Progress(f"prior {name}", sum(map(len, splits.values()))) as progress:
         for split, images in splits.items():
             with PackWriter(folder / split, np.float16) as pack:
                 for image in images.values():
-                    pack.add(image.id, map_of(prior, image, name))
-                    made += 1
+                    values = map_of(prior, image, name)
+                    pack.add(image.id, values)
+                    made, empty = made + 1, empty + (not values.any())
                     progress.advance(made)
-    return made
+    return made, empty
 
 
 def _sized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from srledger.config import Params
 from srledger.degradations import Degradation
 from srledger.encoders import Encoder
+from srledger.encoders._detection import Asked, Detections
 from srledger.methods import Batch
 from srledger.plugins import plugin_class, plugin_config, plugin_names
 from srledger.priors import Prior, PriorInput
@@ -38,19 +40,48 @@ def build_encoder(name: str) -> Encoder:
     return plugin_class("encoders", name)(plugin_config("encoders", name)(**SMALL[name]), {}).eval()
 
 
+class FindsAFace(Encoder):
+    """A detector that finds the same two boxes in every image, as shares of its sides."""
+
+    detects = True
+    classes = ("face", "eye")  # type: ignore[assignment]
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [images]
+
+    def detect(
+        self, images: Sequence[np.ndarray], landmarks: Sequence[np.ndarray | None], asked: Asked
+    ) -> list[Detections]:
+        shares = np.array([[0.1, 0.1, 0.9, 0.95], [0.25, 0.3, 0.5, 0.5]])
+        sides = [np.tile(image.shape[1::-1], 2) for image in images]
+        return [Detections(shares * side, ("face", "eye"), np.array([0.9, 0.4])) for side in sides]
+
+
 def build_prior(name: str) -> Prior:
     """The prior, on an untrained encoder and another prior where it asks for them."""
     plugin, config = plugin_class("priors", name), plugin_config("priors", name)
     named = {key: key for key in ("of", "encoder") if key in config.model_fields}
-    base = build_prior("landmark_gauss") if "of" in named else None
+    base = build_prior("yolo_world_landmarks" if plugin.needs_boxes else "landmark_gauss") if "of" in named else None
+    if plugin.needs_detector:
+        return plugin(config(**named), base, FindsAFace(config(**named), {}))
     network = "tiny_dino_vit" if plugin.needs_attention else "tiny_dino_resnet"
     return plugin(config(**named), base, build_encoder(network) if "encoder" in named else None)
 
 
+def split(image: PriorInput, names: str) -> dict[str, PriorInput]:
+    """A training split of drawn faces, in everything else as ``image``."""
+    height, width = image.hr.shape[:2]
+    images: dict[str, PriorInput] = {}
+    for k, name in enumerate(names):
+        drawn = face(seed=k)
+        hr, lr = drawn.hr[:height, :width], drawn.lr[: height // 4, : width // 4]
+        images[name] = dataclasses.replace(image, id=name, hr=hr, lr=lr, others=images, training=images)
+    return images
+
+
 @pytest.mark.parametrize("name", plugin_names("priors"))
 def test_a_prior_map_is_finite_in_0_1_and_repeats(name: str) -> None:
-    others: dict[str, PriorInput] = {}
-    others |= {key: dataclasses.replace(face(seed=k), id=key, others=others) for k, key in enumerate("abc")}
+    others = split(face(), "abc")
     prior, again = build_prior(name), build_prior(name)
     first, second = prior.map_of(others["a"]), again.map_of(others["a"])
     assert first.shape in {(32, 32), (1, 1)} and np.array_equal(first, second)
@@ -61,9 +92,7 @@ def test_a_prior_map_is_finite_in_0_1_and_repeats(name: str) -> None:
 @pytest.mark.parametrize("name", plugin_names("priors"))
 def test_a_prior_takes_images_that_are_not_square(name: str) -> None:
     wide = face()
-    wide = dataclasses.replace(wide, hr=wide.hr[:24], lr=wide.lr[:6])
-    others: dict[str, PriorInput] = {}
-    others |= {key: dataclasses.replace(wide, id=key, others=others) for key in "ab"}
+    others = split(dataclasses.replace(wide, hr=wide.hr[:24], lr=wide.lr[:6]), "ab")
     assert build_prior(name).map_of(others["a"]).shape in {(24, 32), (1, 1)}
 
 

@@ -65,7 +65,7 @@ def test_the_stage_notes_its_throughput_and_the_machine_table_takes_it(quick: Pa
         layout.packs("faces_x4") / "images.json", [{"id": name, "landmarks": None} for name in ("train", "val", "test")]
     )
     spec = PriorSpec("gaussian", "gaussian", plugin_config("priors", "gaussian")(), ("faces_x4",))
-    assert precompute_prior(quick, spec, layout, layout.prior("gaussian")) == 3
+    assert precompute_prior(quick, spec, layout, layout.prior("gaussian")) == (3, 0)
     noted = read_json(layout.machine() / "gaussian.precompute_priors.json")
     assert noted["images_per_s"] > 0 and noted["threads"] is None
     write_json(layout.machine() / "gone.precompute_priors.json", noted | {"row": "gone"})

@@ -1,4 +1,8 @@
-"""Gate ``priors``: every map is a map: as large as its image, finite, in [0, 1], and not constant unless meant so."""
+"""Gate ``priors``: every map is a map: as large as its image, finite, in [0, 1], and not constant unless meant so.
+
+Where a detector finds nothing a map is zeros, and the method does without it: how often that is so is told, and that it
+is so of every image stops.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,18 @@ import numpy as np
 import pandas as pd
 
 from srledger.config import Params
-from srledger.data import SPLITS
 from srledger.gates import Gate, between, equal, unique
 from srledger.io import sha256_file, sha256_json
 from srledger.layout import Layout
 from srledger.packs import Pack
 from srledger.prior_config import priors_of_graphs, tasks_of, why_no_prior
-from srledger.prior_maps import SplitInputs, build_prior, map_of
+from srledger.prior_maps import build_prior, inputs_of, map_of
+from srledger.priors import Prior
 from srledger.seeds import numpy_generator
 
 DRAWN_OF_A_SPLIT = 16
+LEAST_SPREAD = 1e-3  # a map that spans less is constant
+MOST_EMPTY = 0.05
 MOST_DIFFERENCE = 0.01  # networks may differ in the last bits from one batch or thread count to another
 
 
@@ -41,8 +47,8 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
     prior, _, task = subject.partition("/")
     made = build_prior(params.priors[prior], layout)
     lines, counts = [], []
-    for split in SPLITS:
-        images, maps = SplitInputs(layout.packs(task), split), Pack(layout.prior(subject) / split)
+    for split, images in inputs_of(layout.packs(task)).items():
+        maps = Pack(layout.prior(subject) / split)
         maps.verify()
         hrs = images.hrs
         counts.append({"id": split, "same_ids": hrs.ids == maps.ids})
@@ -55,8 +61,18 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
                 line["max_abs_difference"] = _difference(again.astype(np.float32), values)
             lines.append(line)
     yield Gate("priors", f"{subject}/splits", pd.DataFrame(counts), SPLIT_CHECKS)
-    checks = MAP_CHECKS if made.constant else (*MAP_CHECKS, NOT_CONSTANT)
-    yield Gate("priors", f"{subject}/maps", pd.DataFrame(lines), checks)
+    may_be_empty = _may_be_empty(made)
+    constant = () if made.constant else (NOT_EMPTY if may_be_empty else NOT_CONSTANT,)
+    yield Gate("priors", f"{subject}/maps", pd.DataFrame(lines), (*MAP_CHECKS, *constant))
+    if may_be_empty and not made.constant:
+        said = sum(line["spread"] >= LEAST_SPREAD for line in lines)
+        whole = {"id": subject, "empty_share": 1 - said / len(lines), "said": said}
+        yield Gate("priors", f"{subject}/whole", pd.DataFrame([whole]), WHOLE_CHECKS)
+
+
+def _may_be_empty(prior: Prior) -> bool:
+    """Whether it, or one that it is made from, may have nothing to say of an image."""
+    return prior.may_be_empty or (prior.has_base and _may_be_empty(prior.base))
 
 
 def _drawn(ids: Sequence[str], subject: str, split: str) -> set[str]:
@@ -110,11 +126,37 @@ MAP_CHECKS = (
 )
 NOT_CONSTANT = between(
     "spread",
-    1e-3,
+    LEAST_SPREAD,
     None,
     "no map is constant",
     "a constant map says nothing: the row would be its own control",
     mend=PLUGIN,
+)
+NOT_EMPTY = between(
+    "spread",
+    LEAST_SPREAD,
+    None,
+    "something was found in every image",
+    "where a map says nothing every pixel weighs alike: there the row is its own control",
+    severity="note",
+)
+WHOLE_CHECKS = (
+    between(
+        "said",
+        1,
+        None,
+        "something was found in some image",
+        "maps that say nothing of any image make the row its own control",
+        mend="another detector, a lower `confidence` or other `prompts` of the prior",
+    ),
+    between(
+        "empty_share",
+        None,
+        MOST_EMPTY,
+        f"something was found in more than {1 - MOST_EMPTY:.0%} of the images",
+        "the row is its own control in the others, so what it shows of the prior is diluted",
+        severity="note",
+    ),
 )
 SPLIT_CHECKS = (
     equal(

@@ -25,6 +25,7 @@ class PriorInput:
         lr: uint8 ``h x w x 3``.
         landmarks: float64 ``5 x 2`` (x, y) in pixels of ``hr``, or None.
         others: the images of the split by id, this one among them, in the order of the task.
+        training: those of the training split.
     """
 
     id: str
@@ -33,6 +34,7 @@ class PriorInput:
     lr: np.ndarray
     landmarks: np.ndarray | None
     others: Mapping[str, PriorInput] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    training: Mapping[str, PriorInput] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
 
 class Prior(abc.ABC):
@@ -44,14 +46,27 @@ class Prior(abc.ABC):
     Class attributes:
         constant: it says the same of every pixel, and means to.
         needs_attention: its encoder must be a transformer.
+        needs_detector: its encoder must be a detector.
+        has_boxes: it is made of boxes (``_boxes.OfBoxes``).
+        needs_boxes: the prior that ``of`` names must have boxes.
+        may_be_empty: it may have nothing to say of an image: zeros. Not of all images.
     """
 
     constant: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = False
+    needs_detector: ClassVar[bool] = False
+    has_boxes: ClassVar[bool] = False
+    needs_boxes: ClassVar[bool] = False
+    may_be_empty: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, base: Prior | None = None, encoder: Encoder | None = None) -> None:
         self.config = config
         self._base, self._encoder = base, encoder
+
+    @property
+    def has_base(self) -> bool:
+        """Whether it is made from another prior."""
+        return self._base is not None
 
     @property
     def base(self) -> Prior:
