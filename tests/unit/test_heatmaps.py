@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from heatmap_tools import NINE, Box, Finds, detections, heatmap, image, noise
 
 from srledger.config import Params
-from srledger.encoders import Encoder
-from srledger.encoders._detection import Asked, Detections
+from srledger.encoders._detection import Asked
 from srledger.errors import SrledgerError
 from srledger.methods.landmark_unet import heat_weights
 from srledger.packs import PackWriter
 from srledger.plugins import plugin_class, plugin_config
 from srledger.prior_maps import inputs_of
 from srledger.priors import Prior, PriorInput
-from srledger.priors._boxes import OfBoxes, inside
+from srledger.priors._boxes import inside
 from srledger.priors._heatmap_recipes import (
     edges_of,
     face_fade,
@@ -34,58 +34,12 @@ from srledger.priors._heatmap_recipes import (
     weight_of,
 )
 
-NINE = ("eye", "mouth", "ear", "nose", "nosetip", "face", "chin", "head", "eyebrows")
 EDGE_RECIPES = ("repo", "paper")
 RECIPES = (*EDGE_RECIPES, "gauss")
-Box = tuple[str, float, tuple[float, float, float, float]]
-
-
-def detections(*boxes: Box) -> Detections:
-    names, confidences, corners = zip(*boxes, strict=True) if boxes else ((), (), ())
-    return Detections(np.array(corners, float).reshape(-1, 4), tuple(names), np.array(confidences, float))
-
-
-class Finds(Encoder):
-    """A detector whose boxes a test gives; it notes what it was shown and asked."""
-
-    detects = True
-
-    def __init__(self, *boxes: Box, classes: tuple[str, ...] = NINE) -> None:
-        super().__init__(None, {})  # type: ignore[arg-type]
-        self.boxes, self._classes = boxes, classes
-        self.shown: list[np.ndarray] = []
-        self.asked: list[Asked] = []
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        return [images]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self._classes
-
-    def detect(
-        self, images: Sequence[np.ndarray], landmarks: Sequence[np.ndarray | None], asked: Asked
-    ) -> list[Detections]:
-        self.shown += images
-        self.asked.append(asked)
-        return [detections(*self.boxes)] * len(images)
-
-
-def heatmap(*boxes: Box, detector: Finds | None = None, **settings: Any) -> OfBoxes:
-    config = plugin_config("priors", "yolo_world_landmarks")(encoder="finds", **settings)
-    return plugin_class("priors", "yolo_world_landmarks")(config, None, detector or Finds(*boxes))
 
 
 def control(name: str, base: Prior, **settings: Any) -> Any:
     return plugin_class("priors", name)(plugin_config("priors", name)(of="base", **settings), base)
-
-
-def image(hr: np.ndarray, name: str = "a", **more: Any) -> PriorInput:
-    return PriorInput(name, "train", hr, hr[::4, ::4].copy(), None, **more)
-
-
-def noise(side_px: int = 128, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (side_px, side_px, 3), np.uint8)
 
 
 def squares(side_px: int, *centres: tuple[float, float]) -> np.ndarray:

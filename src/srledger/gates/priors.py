@@ -63,10 +63,11 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
     yield Gate("priors", f"{subject}/splits", pd.DataFrame(counts), SPLIT_CHECKS)
     may_be_empty = _may_be_empty(made)
     constant = () if made.constant else (NOT_EMPTY if may_be_empty else NOT_CONSTANT,)
-    yield Gate("priors", f"{subject}/maps", pd.DataFrame(lines), (*MAP_CHECKS, *constant))
+    frame = pd.DataFrame(lines)
+    yield Gate("priors", f"{subject}/maps", frame, (*MAP_CHECKS, *constant))
     if may_be_empty and not made.constant:
-        said = sum(line["spread"] >= LEAST_SPREAD for line in lines)
-        whole = {"id": subject, "empty_share": 1 - said / len(lines), "said": said}
+        said = int((frame["spread"] >= LEAST_SPREAD).sum())
+        whole = {"id": subject, "empty_share": 1 - said / len(frame), "said": said}
         yield Gate("priors", f"{subject}/whole", pd.DataFrame([whole]), WHOLE_CHECKS)
 
 
