@@ -142,7 +142,7 @@ def prior_spec(params: Params, name: str) -> PriorSpec:
 
 
 def _check_encoder_of_prior(params: Params, prior: type[Prior], encoder: EncoderSpec, keys: tuple[str, ...]) -> None:
-    """Raise SrledgerError for an encoder that maps of a prior can't be made with. A detector may be no network."""
+    """Raise SrledgerError for an encoder that maps of a prior can't be made with."""
     place, plugin = params.file.place(keys), plugin_class("encoders", encoder.plugin)
     if prior.needs_detector and not plugin.detects:
         able = [name for name, one in params.entries.encoders.items() if _can(one.encoder, ("detects",))]
@@ -150,7 +150,7 @@ def _check_encoder_of_prior(params: Params, prior: type[Prior], encoder: Encoder
             f"the encoder '{encoder.name}' detects nothing", where=place, found=encoder.plugin,
             expected="a detector" + (f": {', '.join(able)}" if able else ""),
         )  # fmt: skip
-    if encoder.weights == "none" and not prior.needs_detector:
+    if encoder.weights == "none":
         raise SrledgerError(
             f"the encoder '{encoder.name}' is no network", where=place, expected="one that maps can be made with",
         )  # fmt: skip
