@@ -58,6 +58,16 @@ class EncodersConfig(PluginConfig):
     )
 
 
+class DetectorsConfig(PluginConfig):
+    """Settings of a probe of detectors, beside the data set's own landmarks."""
+
+    task: str = Field(description="whose HR test images they look at")
+    detectors: tuple[str, ...] = Field(
+        min_length=1, description="entries of `encoders` that detect; those that can't be had are named and passed over"
+    )
+    images: int = Field(default=200, ge=1, description="the first test images")
+
+
 class ProbeUnavailable(Exception):
     """A probe can't be had here; its text is the reason and names nothing of this machine."""
 
@@ -194,7 +204,7 @@ class Look:
 
 
 class Probe(abc.ABC):
-    """An analysis. Its ``Config`` derives from one of the three above; its docstring is shown to readers.
+    """An analysis. Its ``Config`` derives from one of the four above; its docstring is shown to readers.
 
     The module must import neither torch nor matplotlib at its top: the report is made without the one, and the
     numbers without the other.

@@ -15,8 +15,17 @@ from srledger.errors import SrledgerError
 from srledger.io import read_json, sha256_file, sha256_files, sha256_json, write_json, write_table
 from srledger.layout import PUBLIC, RESTRICTED, Layout, fresh_folder, is_inactive
 from srledger.plugins import PACKAGE, plugin_class
-from srledger.prior_config import is_made, why_no_prior
-from srledger.probes import INDEX, EncodersConfig, MapsConfig, Measured, Probe, ProbeUnavailable, RowsConfig
+from srledger.prior_config import is_made, why_no_encoder, why_no_prior
+from srledger.probes import (
+    INDEX,
+    DetectorsConfig,
+    EncodersConfig,
+    MapsConfig,
+    Measured,
+    Probe,
+    ProbeUnavailable,
+    RowsConfig,
+)
 from srledger.probing.networks import network_facts
 from srledger.probing.source import Images, RestoredKey, Source
 from srledger.probing.spec import rows_of, task_of
@@ -48,7 +57,9 @@ def run_probes(params: Params, layout: Layout, folder: Path) -> list[dict[str, A
                 progress.advance(done, f"{name}: {words}")
 
             shared = restored.setdefault(task, {})
-            source = Source(params, layout, task, record["evaluations"], say, shared, record["priors"])
+            source = Source(
+                params, layout, task, record["evaluations"], say, shared, record["priors"], record.get("encoders", ())
+            )
             _ask(spec, source, record, layout, folder)
             progress.advance(k + 1)
     write_json(folder / INDEX, records)
@@ -85,6 +96,18 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
             return None
         record["task"] = config.task
         record["inputs"] = {name: sha256_json(network_facts(params, name)) for name in config.encoders}
+    if isinstance(config, DetectorsConfig):
+        if not params.tasks[config.task].active:
+            return None
+        packs = layout.packs(config.task)
+        record["task"], record["encoders"] = config.task, []
+        record["inputs"] = {
+            "hr": read_json(packs / "test_hr.json")["sha256"],
+            "all": sha256_file(packs / "images.json"),
+        }
+        _take_detectors(params, layout, config.detectors, record)
+        if not record["encoders"] and not record["missing"]:
+            return None
     if isinstance(config, RowsConfig):
         for name in rows_of(params, config.rows):
             why = params.why_unavailable(name)
@@ -118,6 +141,18 @@ def _take_priors(params: Params, layout: Layout, names: Sequence[str], record: d
         maps = layout.prior(prior) / record["task"] / "test.json"
         record["inputs"][f"{prior}/{record['task']}"] = read_json(maps)["sha256"]
         record["priors"].append(prior)
+
+
+def _take_detectors(params: Params, layout: Layout, names: Sequence[str], record: dict[str, Any]) -> None:
+    """Note the detectors of a probe that this scale makes; of those whose weights can't be had, why."""
+    for name in names:
+        if not is_made(params.entries.encoders[name], params.scale):
+            continue
+        if why := why_no_encoder(params, name):
+            record["missing"][name] = f"unavailable: {why}"
+            continue
+        record["inputs"][name] = sha256_file(layout.encoder(name) / "encoder.json")
+        record["encoders"].append(name)
 
 
 def _result(layout: Layout, name: str) -> dict[str, Any]:
@@ -159,6 +194,8 @@ def _why_not(spec: ProbeSpec, record: dict[str, Any]) -> str | None:
     """Why a probe has nothing to look at."""
     if isinstance(spec.config, MapsConfig) and not record["priors"]:
         return "none of its priors has maps"
+    if isinstance(spec.config, DetectorsConfig) and not record["encoders"]:
+        return "none of its detectors is at hand"
     if not isinstance(spec.config, RowsConfig):
         return None
     if not record["rows"]:

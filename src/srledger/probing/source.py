@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from srledger.diffusion.sampler import State
+    from srledger.encoders import Encoder
     from srledger.evaluation.measure import Panel
     from srledger.methods import Method
     from srledger.training.batches import Examples
@@ -59,6 +60,7 @@ class Source:
         say: called with a few words before something that takes long.
         restored: images that were restored for other probes of this task; taken from, and added to.
         priors: those of the probe's priors that have maps at this scale.
+        encoders: those of the probe's detectors that were made at this scale.
     """
 
     def __init__(
@@ -70,9 +72,10 @@ class Source:
         say: Callable[[str], None],
         restored: dict[RestoredKey, Images] | None = None,
         priors: Sequence[str] = (),
+        encoders: Sequence[str] = (),
     ) -> None:
         self.params, self.layout, self.task = params, layout, task
-        self.rows, self.priors = tuple(evaluations), tuple(priors)
+        self.rows, self.priors, self.encoders = tuple(evaluations), tuple(priors), tuple(encoders)
         self.say = say
         self._evaluations = dict(evaluations)
         self._restored: dict[RestoredKey, Images] = {} if restored is None else restored
@@ -99,6 +102,23 @@ class Source:
             np.broadcast_to(maps.by_id(image_id)[..., 0].astype(np.float64), sizes[image_id][:2])
             for image_id in self.ids(count)
         ]
+
+    def landmarks(self, count: int) -> list[np.ndarray | None]:
+        """Landmarks of the first ``count`` test images, float64 ``5 x 2`` (x, y) in HR pixels; None where unknown."""
+        found = self._landmarks("test")
+        return [found[image_id] for image_id in self.ids(count)]
+
+    def train_landmarks(self) -> list[np.ndarray]:
+        """Landmarks of the training images that have some, float64 ``5 x 2`` in HR pixels."""
+        return [points for points in self._landmarks("train").values() if points is not None]
+
+    def detector(self, name: str) -> Encoder:
+        """A detector that was made at this scale, frozen."""
+        from srledger.pipeline_encoders import load_encoder
+        from srledger.training.determinism import prepare_torch
+
+        prepare_torch(self.params.evaluation.threads, "cpu")
+        return load_encoder(self.layout.encoder(name))
 
     def result(self, row: str) -> dict[str, Any]:
         """The record of a row's evaluation."""
@@ -177,6 +197,13 @@ class Source:
 
     def _pack(self, kind: str) -> Pack:
         return Pack(self.layout.packs(self.task) / f"test_{kind}")
+
+    def _landmarks(self, split: str) -> dict[str, np.ndarray | None]:
+        images = read_json(self.layout.packs(self.task) / "images.json")
+        return {
+            image["id"]: None if image["landmarks"] is None else np.array(image["landmarks"], np.float64)
+            for image in images if image["split"] == split
+        }  # fmt: skip
 
     def _saved(self, row: str, ids: Sequence[str]) -> Images | None:
         pack = Pack(self._folder(row) / "sr")

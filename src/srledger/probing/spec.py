@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from srledger.ablations import Grid
 from srledger.config import Params
 from srledger.errors import SrledgerError
-from srledger.plugins import plugin_config, plugin_names
-from srledger.probes import EncodersConfig, MapsConfig, RowsConfig
+from srledger.plugins import plugin_class, plugin_config, plugin_names
+from srledger.probes import DetectorsConfig, EncodersConfig, MapsConfig, RowsConfig
 from srledger.settings import ProbeSpec
 from srledger.weights import catalogue
 
@@ -28,12 +28,14 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
     for key in ("metrics", "distances"):
         for metric in getattr(config, key, ()):
             params._check_metric(metric, (*here, "config", key))
-    if isinstance(config, MapsConfig | EncodersConfig):
+    if isinstance(config, MapsConfig | EncodersConfig | DetectorsConfig):
         params._must_be("task", config.task, params.tasks, *here, "config", "task")
     if isinstance(config, EncodersConfig):
         for k, encoder in enumerate(config.encoders):
             known = [*params.entries.encoders, *(one for one in plugin_names("encoders") if one in catalogue())]
             params._must_be("encoder", encoder, known, *here, "config", "encoders", k)
+    if isinstance(config, DetectorsConfig):
+        _check_detectors(params, config, here)
     if isinstance(config, MapsConfig):
         for prior in config.priors:
             params._check_prior(prior, config.task, *here, "config")
@@ -53,6 +55,21 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
         for task in sorted(set(tasks.values())) if looked_at else ():
             params._check_prior(str(looked_at), task, *here, "config")
     return ProbeSpec(name, entry.title, plugin, config)
+
+
+def _check_detectors(params: Params, config: DetectorsConfig, here: tuple[str, ...]) -> None:
+    for k, name in enumerate(config.detectors):
+        place: tuple[str | int, ...] = (*here, "config", "detectors", k)
+        params._must_be("encoder", name, params.entries.encoders, *place)
+        plugin = params.entries.encoders[name].encoder
+        if not plugin_class("encoders", plugin).detects:
+            able = [
+                key for key, one in params.entries.encoders.items() if plugin_class("encoders", one.encoder).detects
+            ]
+            raise SrledgerError(
+                f"the encoder '{name}' detects nothing", where=params.file.place(place), found=plugin,
+                expected="one of " + ", ".join(able),
+            )  # fmt: skip
 
 
 def grid_of(params: Params) -> Grid | None:
