@@ -73,9 +73,10 @@ class EncoderEntry(PluginConfig):
 
     encoder: str = Field(description="the plug-in")
     task: str = Field(description="whose training images it learns from")
-    weights: Literal["trained", "random", "published", "none"] = Field(
+    weights: Literal["trained", "random", "published", "rule", "none"] = Field(
         default="trained",
-        description="random: the control, as it was drawn; published: of the weights catalogue; none: of `none` alone",
+        description="random: the control, as it was drawn; published: of the weights catalogue; rule: it needs none; "
+        "none: of `none` alone",
     )
     config: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)

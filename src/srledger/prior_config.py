@@ -14,7 +14,7 @@ from srledger.errors import SrledgerError
 from srledger.plugins import PluginConfig, plugin_class, plugin_config, plugin_names
 from srledger.settings import EncoderSpec, PriorSpec
 from srledger.training.config import TrainingConfig
-from srledger.weights import resolve
+from srledger.weights import catalogue, resolve
 from srledger.yamlmap import Layer, parse
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def why_no_encoder(params: Params, name: str) -> str | None:
     entry = params.entries.encoders.get(name)
     if entry is None or not is_made(entry, params.scale):
         return f"scale {params.scale} has no encoder '{name}'"
-    if entry.weights == "none":
+    if entry.weights in ("none", "rule"):
         return None
     if entry.weights != "published":
         return None if params.tasks[entry.task].active else f"task {entry.task} is not part of scale {params.scale}"
@@ -47,10 +47,14 @@ def why_no_encoder(params: Params, name: str) -> str | None:
 
 def why_no_weights(params: Params, name: str) -> str | None:
     """Why an entry of the weights catalogue may not, or can't, be used at this scale; None when it is there."""
-    if name not in params.block.weights:
-        return f"weights '{name}' are not among scales.{params.scale}.weights (make weights)"
-    found = resolve(name)
-    return None if found.path else found.reason
+    entry = catalogue().get(name)
+    for needed in (name, *(entry.needs if entry else ())):
+        if needed not in params.block.weights:
+            return f"weights '{needed}' are not among scales.{params.scale}.weights (make weights)"
+        found = resolve(needed)
+        if found.path is None:
+            return found.reason
+    return None
 
 
 def why_no_prior(params: Params, name: str) -> str | None:
@@ -92,9 +96,9 @@ def encoder_spec(params: Params, name: str) -> EncoderSpec:
     params._must_be("encoder", entry.encoder, plugin_names("encoders"), *keys, "encoder")
     params._must_be("task", entry.task, params.tasks, *keys, "task")
     plugin = plugin_class("encoders", entry.encoder)
-    possible = ["trained", "random"] if plugin.learns else []
+    possible = ["trained", "random"] if plugin.learns else ["trained"] if plugin.fits else []
     possible += ["published"] if plugin.weights else []
-    possible = possible or ["none"]
+    possible = possible or ["none" if entry.encoder == "none" else "rule"]
     if entry.weights not in possible:
         raise SrledgerError(
             f"the encoder '{entry.encoder}' can't be {entry.weights}", where=params.file.place((*keys, "weights")),

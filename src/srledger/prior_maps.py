@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from srledger.config import Params
-from srledger.data import SPLITS
 from srledger.errors import SrledgerError, errors_of
-from srledger.io import read_json, write_json
+from srledger.io import write_json
 from srledger.layout import Layout, is_inactive, write_inactive
-from srledger.packs import Pack, PackWriter
+from srledger.packs import PackWriter
 from srledger.plugins import plugin_class
 from srledger.priors import Prior, PriorInput
 from srledger.progress import Progress
 from srledger.settings import PriorSpec
-
-TRAINING = SPLITS[0]
+from srledger.split_inputs import inputs_of
 
 
 def precompute_prior(params: Params, spec: PriorSpec, layout: Layout, folder: Path) -> tuple[int, int]:
@@ -74,37 +71,6 @@ def build_prior(spec: PriorSpec, layout: Layout) -> Prior:
         encoder = load_encoder(layout.encoder(spec.encoder.name))
     prior: Prior = plugin_class("priors", spec.plugin)(spec.config, base, encoder)
     return prior
-
-
-class SplitInputs(Mapping[str, PriorInput]):
-    """What a prior may look at for each image of a split, by id.
-
-    Args:
-        training: the training split; None: this is it.
-    """
-
-    def __init__(self, packs: Path, split: str, training: SplitInputs | None = None) -> None:
-        self.hrs, self._lrs = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr")
-        self._split, self._training = split, self if training is None else training
-        self._landmarks = {image["id"]: image["landmarks"] for image in read_json(packs / "images.json")}
-
-    def __getitem__(self, image_id: str) -> PriorInput:
-        points = self._landmarks[image_id]
-        known = None if points is None else np.array(points)
-        hr, lr = np.asarray(self.hrs.by_id(image_id)), np.asarray(self._lrs.by_id(image_id))
-        return PriorInput(image_id, self._split, hr, lr, known, self, self._training)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.hrs.ids)
-
-    def __len__(self) -> int:
-        return len(self.hrs)
-
-
-def inputs_of(packs: Path) -> dict[str, SplitInputs]:
-    """Every split of a task; they share the training split, so that what is made of it is made once."""
-    training = SplitInputs(packs, TRAINING)
-    return {split: training if split == TRAINING else SplitInputs(packs, split, training) for split in SPLITS}
 
 
 def map_of(prior: Prior, image: PriorInput, name: str) -> np.ndarray:

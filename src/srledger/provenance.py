@@ -18,7 +18,14 @@ from srledger.yamlmap import YamlFile
 MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
 # Folders of which a row rests on what its method imports alone, and an encoder on what its plug-in imports. DVC watches
 # all of them and may start a training again; the finished seed, whose fingerprint is the same, is then taken as it is.
-SHARED_CODE = ("src/srledger/diffusion",)
+SHARED_CODE = (
+    "src/srledger/diffusion",
+    "src/srledger/encoders/_facial_boxes.py",
+    "src/srledger/encoders/_inert_checkpoint.py",
+    "src/srledger/encoders/_ultralytics.py",
+    "src/srledger/encoders/_vocabulary.py",
+    "src/srledger/landmark_examples.py",
+)
 
 
 def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAIN) -> list[Path]:

@@ -62,11 +62,11 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderSpec:
-    """An encoder of the pipeline at the current scale: trained in it, left as it was drawn, or published."""
+    """An encoder of the pipeline at the current scale: trained in it, left as it was drawn, published, or a rule."""
 
     name: str
     plugin: str
-    weights: Literal["trained", "random", "published", "none"]
+    weights: Literal["trained", "random", "published", "rule", "none"]
     config: PluginConfig
     training: TrainingConfig
     task: Task

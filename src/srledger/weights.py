@@ -29,7 +29,8 @@ HashPrefix = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,63}$")]
 
 
 class Entry(BaseModel):
-    """One file of the catalogue. Exactly one of ``sha256`` and ``sha256_prefix`` is given.
+    """One file of the catalogue. Exactly one of ``sha256`` and ``sha256_prefix`` is given; ``needs`` names the entries
+    without which it is of no use.
 
     ``sha256: unknown`` stands for a file that nobody here could check yet: it is not used before its hash is entered.
     """
@@ -43,6 +44,7 @@ class Entry(BaseModel):
     licence: str
     size_bytes: int | None
     note: str
+    needs: tuple[str, ...] = ()
 
     @field_validator("file")
     @classmethod

@@ -13,10 +13,12 @@ from srledger.config import Params
 from srledger.degradations import Degradation
 from srledger.encoders import Encoder
 from srledger.encoders._detection import Asked, Detections
+from srledger.landmark_examples import landmark_map
 from srledger.methods import Batch
 from srledger.plugins import plugin_class, plugin_config, plugin_names
 from srledger.priors import Prior, PriorInput
 from srledger.seeds import numpy_generator, torch_generator
+from srledger.training.batches import to_tensor
 from srledger.weights import catalogue
 
 
@@ -31,6 +33,7 @@ SMALL = {
     "tiny_dino_vit": {"width": 24, "depth": 2, "heads": 6, "hidden": 32, "size_px": 32},
     "tiny_dino_resnet": {"widths": (8, 8, 16, 16), "size_px": 32},
     "latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1,)},
+    "yolo_trained_here": {"width": 8, "input_px": 32},
 }
 
 
@@ -99,8 +102,12 @@ def test_a_prior_takes_images_that_are_not_square(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if name != "none"])
 def test_an_encoder_is_what_it_says(name: str) -> None:
     plugin = plugin_class("encoders", name)
+    assert set(plugin.weights) <= set(catalogue())
+    if plugin.weights:
+        assert name in plugin.weights, "its own name is that of its main file"
+        return
     if not plugin.learns:
-        assert plugin.weights and set(plugin.weights) <= set(catalogue())
+        assert plugin.fits or plugin.detects, "what has no weights and learns nothing is a rule that finds something"
         return
     encoder = build_encoder(name)
     images = torch.rand(3, 3, 32, 40, generator=torch_generator("encoder"))
@@ -130,12 +137,42 @@ def test_an_encoder_is_what_it_says(name: str) -> None:
             encoder.denoiser  # noqa: B018
 
 
+@pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if plugin_class("encoders", name).detects])
+def test_a_detector_keeps_boxes_in_the_image_and_repeats(name: str) -> None:
+    plugin = plugin_class("encoders", name)
+    if plugin.weights:
+        return  # what it finds is tested where its files are made up
+    torch.manual_seed(0)
+    detector = plugin(plugin_config("encoders", name)(**SMALL.get(name, {})), {}).eval()
+    faces = [face(seed=0), dataclasses.replace(face(seed=1), hr=face(seed=1).hr[:24])]
+    if plugin.fits:
+        detector.fit(faces[:1])
+    images, points = [one.hr for one in faces], [one.landmarks for one in faces]
+    found = detector.detect(images, points, Asked(confidence=0.0))
+    alone = detector.detect(images[1:], points[1:], Asked(confidence=0.0))[0]
+    assert np.array_equal(found[1].boxes_px, alone.boxes_px) and found[1].classes == alone.classes
+    for image, boxes in zip(images, found, strict=True):
+        height, width = image.shape[:2]
+        assert boxes.boxes_px.shape == (len(boxes), 4) and boxes.confidences.shape == (len(boxes),)
+        assert (boxes.boxes_px >= 0).all() and (boxes.boxes_px <= [width, height, width, height]).all()
+        assert (boxes.boxes_px[:, 2:] > boxes.boxes_px[:, :2]).all() and (np.diff(boxes.confidences) <= 0).all()
+        assert set(boxes.classes) <= set(detector.classes)
+    assert detector.detect([], [], Asked()) == []
+    with pytest.raises(TypeError):
+        build_encoder("tiny_dino_vit").detect(images, points, Asked())
+
+
 @pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if name in SMALL])
 def test_an_encoders_loss_trains_every_parameter(name: str) -> None:
     learner = build_encoder(name).learner(4)
     hr = torch.rand(4, 3, 32, 32, generator=torch_generator("learner"))
+    prior = hr[:, :1]
+    if plugin_class("encoders", name).learns_landmarks:
+        points = face().landmarks
+        assert points is not None
+        prior = to_tensor([landmark_map(points, (32, 32))] * 4)
     for progress in (0.0, 0.5):  # an encoder may learn one part after another
-        terms = learner.loss(Batch(hr[..., ::4, ::4], hr, hr[:, :1], progress, torch_generator("views")))
+        terms = learner.loss(Batch(hr[..., ::4, ::4], hr, prior, progress, torch_generator("views")))
         terms["total"].backward()
         assert all(term.ndim == 0 for term in terms.values())
     assert [key for key, value in learner.named_parameters() if value.requires_grad and value.grad is None] == []

@@ -18,7 +18,6 @@ from srledger.errors import SrledgerError
 from srledger.methods.landmark_unet import heat_weights
 from srledger.packs import PackWriter
 from srledger.plugins import plugin_class, plugin_config
-from srledger.prior_maps import inputs_of
 from srledger.priors import Prior, PriorInput
 from srledger.priors._boxes import inside
 from srledger.priors._heatmap_recipes import (
@@ -33,6 +32,7 @@ from srledger.priors._heatmap_recipes import (
     smoothed,
     weight_of,
 )
+from srledger.split_inputs import inputs_of
 
 EDGE_RECIPES = ("repo", "paper")
 RECIPES = (*EDGE_RECIPES, "gauss")

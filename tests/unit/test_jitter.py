@@ -23,9 +23,9 @@ from srledger.jitter import Move, draw_move
 from srledger.layout import Layout
 from srledger.packs import Pack
 from srledger.plugins import plugin_config
-from srledger.prior_maps import SplitInputs
 from srledger.provenance import _resolved_task
 from srledger.settings import Dataset, Task
+from srledger.split_inputs import SplitInputs
 from srledger.yamlmap import YamlFile
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

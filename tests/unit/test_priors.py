@@ -19,10 +19,11 @@ from srledger.layout import Layout
 from srledger.packs import PackWriter
 from srledger.plugins import plugin_class, plugin_config
 from srledger.prior_config import tasks_of, why_no_prior
-from srledger.prior_maps import SplitInputs, build_prior, map_of
+from srledger.prior_maps import build_prior, map_of
 from srledger.priors import Prior, PriorInput
 from srledger.priors._maps import as_map, chosen, stretched
 from srledger.settings import PriorSpec
+from srledger.split_inputs import SplitInputs
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 TEXT = re.sub(r"(?m)^scale: \w+", "scale: quick", FILE.read_text(encoding="utf-8"))

@@ -64,7 +64,8 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_the_catalogue_is_whole() -> None:
     entries = catalogue()
     named = ("alexnet_imagenet", "vgg16_imagenet", "inception_fid")
-    assert {*NAMES_IN_MIRROR, *named, "dino_resnet50", "dino_vits8"} == set(entries)
+    assert {*NAMES_IN_MIRROR, *named, "dino_resnet50", "dino_vits8", "yolo_world", "clip_vit_b32"} == set(entries)
+    assert {needed for entry in entries.values() for needed in entry.needs} <= set(entries)
     for name in named:
         prefix = entries[name].sha256_prefix
         assert prefix is not None and prefix in entries[name].file  # torchvision's custom: the hash is in the name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from srledger.encoders._detection import Asked, Detections
+    from srledger.priors import PriorInput
 
 
 class Encoder(nn.Module, abc.ABC):
@@ -27,7 +28,11 @@ class Encoder(nn.Module, abc.ABC):
 
     Class attributes:
         weights: names of the weights-catalogue entries that it loads.
+        bakes: names of files that ``bake`` makes of the weights once, in the train_encoder stage; ``weight_files``
+            then holds them too. Weights that only baking needs are missing there later.
         learns: it can be trained in the pipeline (``learner``).
+        learns_landmarks: its learner finds a landmark map (``landmark_examples``) in the place of a batch's prior.
+        fits: it learns in closed form (``fit``).
         attends: it has ``attention``.
         codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
         denoises: it has ``denoiser``.
@@ -35,7 +40,10 @@ class Encoder(nn.Module, abc.ABC):
     """
 
     weights: ClassVar[tuple[str, ...]] = ()
+    bakes: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
+    learns_landmarks: ClassVar[bool] = False
+    fits: ClassVar[bool] = False
     attends: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
@@ -45,6 +53,11 @@ class Encoder(nn.Module, abc.ABC):
         super().__init__()
         self.config = config
         self.weight_files = weight_files
+
+    @classmethod
+    def bake(cls, config: PluginConfig, weight_files: Mapping[str, Path], folder: Path) -> None:
+        """Write the files of ``bakes`` into ``folder``."""
+        raise TypeError(f"{cls.__name__} bakes nothing")
 
     @abc.abstractmethod
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -100,6 +113,10 @@ class Encoder(nn.Module, abc.ABC):
         worth its name doesn't read them.
         """
         raise TypeError(f"{type(self).__name__} detects nothing")
+
+    def fit(self, images: Iterable[PriorInput]) -> None:
+        """Set the buffers of this encoder from training images, which come once and in the order of their task."""
+        raise TypeError(f"{type(self).__name__} is not fitted")
 
     def learner(self, scale_factor: int) -> EncoderLearner:
         """What the training loop trains in place of this encoder, which it takes into itself."""

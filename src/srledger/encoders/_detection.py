@@ -15,7 +15,8 @@ class Detections:
     """The boxes of one image, the most confident first.
 
     Attributes:
-        boxes_px: float64 ``K x 4`` (left, top, right, bottom) in pixels of the image, and cut to it.
+        boxes_px: float64 ``K x 4`` (left, top, right, bottom) in pixels from the image's edge, and cut to it: a box
+            around the first pixel alone is (0, 0, 1, 1).
         classes: what each box holds, ``K`` names.
         confidences: float64 ``K`` in [0, 1].
     """
@@ -29,8 +30,8 @@ class Detections:
 
     @property
     def centres_px(self) -> np.ndarray:
-        """float64 ``K x 2`` (x, y)."""
-        return (self.boxes_px[:, :2] + self.boxes_px[:, 2:]) / 2
+        """float64 ``K x 2`` (x, y), as landmarks are counted: the middle of the first pixel is (0, 0)."""
+        return (self.boxes_px[:, :2] + self.boxes_px[:, 2:]) / 2 - 0.5
 
     def of(self, classes: tuple[str, ...], confidence: float = 0.0) -> Detections:
         """The boxes of ``classes`` that are at least this confident."""

@@ -17,9 +17,10 @@ from srledger.io import sha256_file, sha256_json
 from srledger.layout import Layout
 from srledger.packs import Pack
 from srledger.prior_config import priors_of_graphs, tasks_of, why_no_prior
-from srledger.prior_maps import build_prior, inputs_of, map_of
+from srledger.prior_maps import build_prior, map_of
 from srledger.priors import Prior
 from srledger.seeds import numpy_generator
+from srledger.split_inputs import inputs_of
 
 DRAWN_OF_A_SPLIT = 16
 LEAST_SPREAD = 1e-3  # a map that spans less is constant

@@ -116,8 +116,9 @@ def _looked_at(source: Source, prior: str, ids: Sequence[str]) -> list[tuple[np.
     """Of each image what the detector of a prior sees and its boxes; None for a prior without boxes."""
     import torch
 
-    from srledger.prior_maps import build_prior, inputs_of
+    from srledger.prior_maps import build_prior
     from srledger.priors._boxes import OfBoxes
+    from srledger.split_inputs import inputs_of
 
     spec = source.params.priors[prior]
     if not plugin_class("priors", spec.plugin).has_boxes:
