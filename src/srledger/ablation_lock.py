@@ -44,14 +44,14 @@ def lock_text(params: AblationParams) -> str:
 
 def _item(row: GridRow, params: AblationParams) -> dict[str, Any]:
     base, table = params.entries.variants[row.base], params.entries.ablations[row.table]
-    prior = str(row.settings.get("prior", base.prior))
+    prior, encoder = (str(row.settings.get(key, getattr(base, key))) for key in ("prior", "encoder"))
     item: dict[str, Any] = {
         "base": row.base,
         "method": base.method,
         "task": table.task or base.task,
         "prior": prior,
         "prior_entry": ".".join(place_of_prior(params, prior)),
-        "encoder": base.encoder,
+        "encoder": encoder,
         "settings": row.settings,
         "training": table.training,
         "at": {scale: changes.model_dump(exclude_defaults=True) for scale, changes in table.at.items()},

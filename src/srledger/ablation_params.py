@@ -56,8 +56,14 @@ class AblationParams(Params):
             raise unknown_name("ablation row", name, self.grid.rows, where=self.file.path.name)
         row = self.grid.rows[name]
         base, table = self.entries.variants[row.base], self.entries.ablations[row.table]
-        prior = str(row.settings.get("prior", base.prior))
-        return self._state_on(table.task or base.task, prior, base.encoder, name in self._wanted)
+        prior, encoder = (str(row.settings.get(key, getattr(base, key))) for key in ("prior", "encoder"))
+        self._must_be("encoder", encoder, self.entries.encoders, *(row.changes[-1].keys if row.changes else ()))
+        settings = dict(base.config)
+        for layer in (base.at.get(self.scale), table, table.at.get(self.scale)):
+            settings |= layer.config if layer else {}
+        for change in row.changes:
+            settings |= change.of("config")
+        return self._state_on(table.task or base.task, prior, encoder, name in self._wanted, settings)
 
     def asked_for(self) -> frozenset[str]:
         """The rows of this scale, those too whose data or weights can't be had here."""
@@ -172,7 +178,8 @@ class AblationParams(Params):
         for change in grid_row.changes:
             if "prior" in change.settings:
                 self._check_prior(str(change.settings["prior"]), entry.task, *change.keys)
-        entry = entry.model_copy(update={"prior": grid_row.settings.get("prior", entry.prior)})
+        changed = {key: value for key, value in grid_row.settings.items() if key in ("prior", "encoder")}
+        entry = entry.model_copy(update=changed)
         config, training = (
             self._layers(*(("ablations", grid_row.table, *keys, part) for keys in ((), ("at", self.scale))))
             for part in ("config", "training")
@@ -217,7 +224,9 @@ class AblationParams(Params):
 
 
 def _setting(row: Row, path: str) -> Any:
-    """What a row has at ``prior``, ``config.<setting>`` or ``training.<setting>``."""
+    """What a row has at ``prior``, ``encoder``, ``config.<setting>`` or ``training.<setting>``."""
     resolved = row.resolved()
+    if path == "encoder":
+        return resolved.get("encoder_name", "none")
     part, _, setting = path.partition(".")
     return resolved[part][setting] if setting else resolved["prior_name"]

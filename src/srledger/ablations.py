@@ -15,7 +15,7 @@ from srledger.io import canonical_json, read_json, write_json
 from srledger.layout import ABLATION_MARK, Layout
 from srledger.yamlmap import KeyPath, Layer, YamlFile
 
-SETTING = re.compile(r"prior|(config|training)\.\w+")
+SETTING = re.compile(r"prior|encoder|(config|training)\.\w+")
 WHY_CHARACTERS = 300
 
 
@@ -200,7 +200,7 @@ def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Cha
             if not SETTING.fullmatch(path):
                 raise SrledgerError(
                     f"an ablation can't change '{path}'", where=where, found=path,
-                    expected="prior, config.<setting> or training.<setting>",
+                    expected="prior, encoder, config.<setting> or training.<setting>",
                 )  # fmt: skip
             if change.at_sampling and not path.startswith("config."):
                 raise SrledgerError(

@@ -30,6 +30,7 @@ from srledger.prior_config import (
     tasks_of,
     why_no_encoder,
     why_no_prior,
+    why_no_weights_of,
 )
 from srledger.reporting.config import ReportConfig
 from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
@@ -139,10 +140,15 @@ class Params:
             raise unknown_name("row", name, self.evaluations, where=self.file.path.name)
         rows = self.block.rows
         wanted = is_made(entry, self.scale) if rows == "all" else name in rows
-        encoder = entry.encoder if isinstance(entry, VariantEntry) else None
-        return self._state_on(entry.task, entry.prior, encoder, wanted)
+        if not isinstance(entry, VariantEntry):
+            return self._state_on(entry.task, entry.prior, None, wanted)
+        at = entry.at.get(self.scale)
+        settings = {**entry.config, **(at.config if at else {})}
+        return self._state_on(entry.task, entry.prior, entry.encoder, wanted, settings)
 
-    def _state_on(self, task: str, prior: str, encoder: str | None, wanted: bool) -> str:
+    def _state_on(
+        self, task: str, prior: str, encoder: str | None, wanted: bool, settings: Mapping[str, Any] | None = None
+    ) -> str:
         """A row is left out where its task, prior or encoder is not made; where weights can't be had, it says so."""
         data = self.block.datasets[self.entries.tasks[task].dataset]
         made = is_made(self.entries.tasks[task], self.scale) and is_made(self.entries.all_priors[prior], self.scale)
@@ -150,7 +156,8 @@ class Params:
         if data is None or not wanted or not made:
             return "left out"
         no_encoder = None if encoder is None else why_no_encoder(self, encoder)
-        return data.unavailable or why_no_prior(self, prior) or no_encoder or "runs"
+        no_weights = why_no_weights_of(self, settings or {})
+        return data.unavailable or why_no_prior(self, prior) or no_encoder or no_weights or "runs"
 
     def why_unavailable(self, name: str) -> str | None:
         """Why data or prior of a row or transfer that this scale wants can't be had; None otherwise."""

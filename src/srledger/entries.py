@@ -126,7 +126,7 @@ class TransferEntry(PluginConfig):
 class FactorEntry(PluginConfig):
     """What an ablation changes: one setting through ``values``, or several together through named ``levels``.
 
-    A setting is named by its place in a row: ``prior``, ``config.<setting>`` or ``training.<setting>``.
+    A setting is named by its place in a row: ``prior``, ``encoder``, ``config.<setting>`` or ``training.<setting>``.
     """
 
     path: str | None = Field(default=None, description="the setting that takes each of `values`")

@@ -1,13 +1,14 @@
 """Encoders and priors of params.yaml at one scale: what they are made from, and whether they are made at all.
 
 ``scales`` of an entry says where it is made; ``encoder`` and ``of`` in a prior's config name what it is made from, a
-row's ``encoder`` the frozen network that its method builds on. Whether they are there is read from the entries alone,
-so that a stage with nothing to do imports no network.
+row's ``encoder`` the frozen network that its method builds on, or that its loss compares images with. Whether they are
+there is read from the entries alone, so that a stage with nothing to do imports no network.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from srledger.entries import SCALES, EncoderEntry, PriorEntry, TaskEntry, TransferEntry, VariantEntry
 from srledger.errors import SrledgerError
@@ -55,6 +56,15 @@ def why_no_weights(params: Params, name: str) -> str | None:
         if found.path is None:
             return found.reason
     return None
+
+
+def why_no_weights_of(params: Params, settings: Mapping[str, Any]) -> str | None:
+    """Why the published weights that a row's settings name can't be had; None when they can, or none are named.
+
+    A setting names them where its value is a name of the weights catalogue: no plug-in is loaded for the answer.
+    """
+    named = [value for value in settings.values() if isinstance(value, str) and value in catalogue()]
+    return next((why for value in named if (why := why_no_weights(params, value))), None)
 
 
 def why_no_prior(params: Params, name: str) -> str | None:
@@ -168,25 +178,37 @@ def _check_encoder_of_prior(params: Params, prior: type[Prior], encoder: Encoder
 def encoder_of_row(
     params: Params, entry: VariantEntry, config: PluginConfig, here: tuple[str, ...]
 ) -> EncoderSpec | None:
-    """The encoder that a row at ``here`` builds on. Raises SrledgerError for one that its method can't build on."""
+    """The encoder that a row at ``here`` builds on, or that its loss alone compares images with; None: it has none.
+
+    Raises SrledgerError for one that its method can't build on, or that its settings don't ask for.
+    """
     name, place = entry.encoder, params.file.place((*here, "encoder"))
     params._must_be("encoder", name, params.encoders, *here, "encoder")
     method = plugin_class("methods", entry.method)
     is_none = params.entries.encoders[name].weights == "none"
-    if not method.builds_on:
+    in_loss = not method.builds_on and hasattr(method, "judges_by_encoder")  # if at all, then in the loss alone
+    if not (method.judges_by_encoder(config) if in_loss else method.builds_on):
         if is_none:
             return None
         raise SrledgerError(
-            f"the method '{entry.method}' builds on no encoder", where=place, found=name, expected=_nones(params)
-        )
+            f"the method '{entry.method}' builds on no encoder" + (" with these settings" if in_loss else ""),
+            where=place, found=name, expected=_nones(params),
+        )  # fmt: skip
     spec = params.encoders[name]
     if is_none or not _can(spec.plugin, method.builds_on):
-        able = [key for key, one in params.entries.encoders.items() if _can(one.encoder, method.builds_on)]
+        able = [
+            key
+            for key, one in params.entries.encoders.items()
+            if one.weights != "none" and _can(one.encoder, method.builds_on)
+        ]
         raise SrledgerError(
             f"the method '{entry.method}' can't build on the encoder '{name}'", where=place, found=spec.plugin,
-            expected="one that " + " and ".join(method.builds_on) + (f": {', '.join(able)}" if able else ""),
+            expected="one that " + (" and ".join(method.builds_on) or "its loss can compare images with")
+            + (f": {', '.join(able)}" if able else ""),
         )  # fmt: skip
-    if spec.task.name != entry.task:
+    # What a method restores with must have learnt the row's own images. A loss only compares images: a network that has
+    # learnt smaller faces, or photographs, will do, and the run's weights hold nothing of it.
+    if spec.task.name != entry.task and not in_loss:
         raise SrledgerError(
             f"the encoder '{name}' has learnt another task's images", where=place, found=spec.task.name,
             expected=f"{entry.task}, as its row",
