@@ -24,6 +24,7 @@ SHARED_CODE = (
     "src/srledger/encoders/_inert_checkpoint.py",
     "src/srledger/encoders/_ultralytics.py",
     "src/srledger/encoders/_vocabulary.py",
+    "src/srledger/facial_parts.py",
     "src/srledger/landmark_examples.py",
 )
 

@@ -12,13 +12,14 @@ from conftest import ROOT
 from detector_tools import as_inputs, drawn_faces, layout_with_faces, moved, same, spec_of, write_task
 
 from srledger.config import Params
-from srledger.encoders._detection import LANDMARKS, Asked
-from srledger.encoders._facial_boxes import BOXES, PARTS, boxes_of_landmarks, cut_to, detections_of, suppressed
+from srledger.encoders._detection import Asked
+from srledger.encoders._facial_boxes import cut_to, detections_of, suppressed
 from srledger.encoders.landmark_oracle import Config as OracleConfig
 from srledger.encoders.landmark_oracle import LandmarkOracle
 from srledger.encoders.template_match import Config as TemplateConfig
 from srledger.encoders.template_match import TemplateMatch
 from srledger.errors import SrledgerError
+from srledger.facial_parts import BOXES, LANDMARKS, PARTS, boxes_of_landmarks
 from srledger.io import read_json, write_json
 from srledger.landmark_examples import LandmarkExamples, landmark_map, points_of_maps
 from srledger.layout import Layout

@@ -12,9 +12,9 @@ import torch
 from detector_tools import drawn_faces, eye_error, layout_with_faces, moved, same, spec_of
 
 from srledger.encoders._detection import Asked
-from srledger.encoders._facial_boxes import BOXES, PARTS, boxes_of_landmarks
 from srledger.encoders.yolo_trained_here import Config, LandmarkBoxes, YoloTrainedHere, seen, with_mirrored
 from srledger.errors import SrledgerError
+from srledger.facial_parts import BOXES, PARTS, boxes_of_landmarks
 from srledger.io import sha256_file
 from srledger.landmark_examples import LandmarkExamples, landmark_map
 from srledger.layout import Layout

@@ -11,7 +11,7 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from srledger.evaluation.measure import Panel
-from srledger.facial_parts import part_boxes, parts_mask
+from srledger.facial_parts import parts_mask
 from srledger.layout import Layout
 from srledger.metrics import LandmarkMetric, MetricName, MetricUnavailable
 from srledger.metrics._psnr import CAP_DB
@@ -49,26 +49,14 @@ def values(sr: np.ndarray, hr: np.ndarray) -> dict[str, float]:
     return {name: value(name, sr, hr) for name in NAMES}
 
 
-def test_the_boxes_follow_the_rule() -> None:
-    boxes = {name: box.tolist() for name, box in part_boxes(POINTS).items()}
-    assert boxes == {
-        "left_eye": [19, 25, 49, 55],
-        "right_eye": [79, 25, 109, 55],
-        "nose": [49, 53, 79, 83],
-        "mouth": [35, 89, 93, 109],
-    }
-    turned = part_boxes(
-        POINTS @ np.array([[0.0, 1.0], [-1.0, 0.0]])
-    )  # a quarter turn: the unit is a length, not a width
-    assert np.ptp(turned["left_eye"].reshape(2, 2), axis=0).tolist() == [30, 30]
-
-
 def test_the_mask_has_the_pixels_whose_centres_lie_in_a_box() -> None:
     mask = parts_mask(POINTS, 128, 128)
     expected = np.zeros((128, 128), bool)
-    for left, top, right, bottom in part_boxes(POINTS).values():
-        expected[int(top) : int(bottom) + 1, int(left) : int(right) + 1] = True
-    assert np.array_equal(mask, expected) and mask.sum() == 3 * 31 * 31 + 59 * 21 - 2 * 3  # the nose touches both eyes
+    for left, top, right, bottom in ((16, 28, 52, 52), (76, 28, 112, 52), (46, 50, 82, 86), (35, 80, 93, 118)):
+        expected[top : bottom + 1, left : right + 1] = True  # 60 px between the eyes: 36 x 24, 36 x 36, 58 x 38
+    assert np.array_equal(mask, expected)
+    turned = parts_mask(np.stack([POINTS[:, 1], POINTS[:, 0]], axis=1), 128, 128)
+    assert turned[34:95:60, 40].all()  # eyes one below the other: the unit is a length, not a width
     assert not parts_mask(POINTS + 500, 128, 128).any()
 
 
@@ -160,12 +148,12 @@ def test_a_region_without_pixels_is_said_and_not_measured() -> None:
 def test_protocols_say_which_region_and_by_which_rule() -> None:
     for name in NAMES:
         protocol = type(metric_of(name)).protocol
-        assert ("inside" if name.endswith("parts") else "outside") in protocol and "0.25" in protocol
+        assert ("inside" if name.endswith("parts") else "outside") in protocol and "0.6 x 0.4" in protocol
         assert "{" not in protocol
 
 
 def test_the_rule_stands_in_one_place() -> None:
     package = Path(__file__).parents[2] / "src" / "srledger"
-    assert [path.name for path in package.rglob("*.py") if "def part_boxes" in path.read_text(encoding="utf-8")] == [
-        "facial_parts.py"
-    ]
+    assert [
+        path.name for path in package.rglob("*.py") if "def boxes_of_landmarks" in path.read_text(encoding="utf-8")
+    ] == ["facial_parts.py"]

@@ -17,10 +17,12 @@ FACE = np.array([[20.0, 30], [40, 30], [30, 40], [24, 50], [36, 50]])
 
 
 def boxes(*lines: tuple[str, float, float, float, float]) -> Detections:
-    """Boxes (class, x, y, half side, confidence)."""
+    """Boxes (class, x, y, half side, confidence) around points as landmarks are counted."""
     corners = [(x - half, y - half, x + half, y + half) for _, x, y, half, _ in lines]
     return Detections(
-        np.array(corners, np.float64).reshape(-1, 4), tuple(line[0] for line in lines), np.array([r[4] for r in lines])
+        np.array(corners, np.float64).reshape(-1, 4) + 0.5,
+        tuple(line[0] for line in lines),
+        np.array([r[4] for r in lines]),
     )
 
 

@@ -6,9 +6,6 @@ import dataclasses
 
 import numpy as np
 
-# Landmarks of a data set, in their order there: the eye on the image's left side, the other, nose, mouth corners.
-LANDMARKS = ("eye", "eye", "nose", "mouth_corner", "mouth_corner")
-
 
 @dataclasses.dataclass(frozen=True)
 class Detections:

@@ -9,13 +9,14 @@ import torch
 
 from srledger.encoders import Encoder
 from srledger.encoders._detection import Asked, Detections
-from srledger.encoders._facial_boxes import BOXES, PARTS, boxes_of_landmarks, detections_of
+from srledger.encoders._facial_boxes import detections_of
 from srledger.errors import SrledgerError
+from srledger.facial_parts import BOXES, PARTS, boxes_of_landmarks
 from srledger.plugins import PluginConfig
 
 
 class Config(PluginConfig):
-    """Nothing to set: ``_facial_boxes`` has the size rule."""
+    """Nothing to set: ``facial_parts`` has the size rule."""
 
 
 class LandmarkOracle(Encoder):

@@ -1,7 +1,7 @@
 """Normalised cross-correlation with the parts of the mean face of the training images.
 
 Learnt in closed form (``fits``): the mean of the grey images, enlarged or reduced to one size, and the mean of their
-landmarks. The parts are cut from it by the size rule of ``_facial_boxes``. For aligned faces: of others the mean shows
+landmarks. The parts are cut from it by the size rule of ``facial_parts``. For aligned faces: of others the mean shows
 nothing. Source: J. P. Lewis, "Fast normalized cross-correlation", 1995, as in scikit-image.
 """
 
@@ -17,8 +17,9 @@ from pydantic import Field, model_validator
 
 from srledger.encoders import Encoder
 from srledger.encoders._detection import Asked, Detections
-from srledger.encoders._facial_boxes import BOXES, PARTS, boxes_of_landmarks, cut_to, detections_of, suppressed
+from srledger.encoders._facial_boxes import cut_to, detections_of, suppressed
 from srledger.errors import SrledgerError
+from srledger.facial_parts import BOXES, PARTS, boxes_of_landmarks
 from srledger.imresize import imresize
 from srledger.plugins import PluginConfig
 

@@ -1,7 +1,7 @@
 """A small YOLOv8 detector that learns facial parts from the landmarks of the pipeline's training images.
 
 Network, loss (task-aligned assignment, CIoU, distribution focal loss) and non-max suppression are ultralytics'
-(AGPL-3.0), the training loop is the pipeline's. ``_facial_boxes`` states the size rule of its boxes. It stands in for
+(AGPL-3.0), the training loop is the pipeline's. ``facial_parts`` states the size rule of its boxes. It stands in for
 YOLO-World under a name of its own where that can't be had.
 """
 
@@ -19,8 +19,9 @@ from torch import nn
 
 from srledger.encoders import Encoder, EncoderLearner
 from srledger.encoders._detection import Asked, Detections
-from srledger.encoders._facial_boxes import BOXES, PARTS, boxes_of_landmarks, detections_of
+from srledger.encoders._facial_boxes import detections_of
 from srledger.encoders._ultralytics import NO_TIME_LIMIT_S, prepare_ultralytics, process_kept
+from srledger.facial_parts import BOXES, PARTS, boxes_of_landmarks
 from srledger.landmark_examples import points_of_maps
 from srledger.methods import Batch
 from srledger.plugins import PluginConfig

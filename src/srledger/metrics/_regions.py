@@ -9,16 +9,13 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from srledger.facial_parts import HALF_SIDE, MOUTH_MARGIN, parts_mask
+from srledger.facial_parts import RULE, parts_mask
 from srledger.metrics import LandmarkMetric, MetricUnavailable
 from srledger.metrics._images import require_size
 from srledger.metrics._psnr import psnr_db
 from srledger.metrics._ssim import WINDOW_PX, ssim_map
 
-BOXES = (
-    f"boxes of eyes, nose and mouth, from the data set's landmarks (half side {HALF_SIDE:g} of the distance between "
-    f"the eyes; mouth: around both corners, {MOUTH_MARGIN:g} wider on each side)"
-)
+BOXES = f"boxes of eyes, nose and mouth, from the data set's landmarks ({RULE})"
 
 
 class RegionMetric(LandmarkMetric):

@@ -28,7 +28,7 @@ class Found:
         precision: share of the boxes whose centre is closer than 0.2 IOD to a point of the part; NaN without a box.
         nme_best: mean over points of the distance to the nearest centre, whatever its confidence; NaN without a box.
         nme_top: the same with as many boxes as points, the most confident ones; NaN with fewer boxes than points.
-        area: share of the image that the boxes cover.
+        area: share of the image's pixels whose centres the boxes cover.
     """
 
     boxes: int
@@ -62,7 +62,8 @@ def found_in(detections: Detections, part: str, landmarks: np.ndarray, side_px: 
         return Found(0, False, False, False, False, math.nan, math.nan, math.nan, 0.0)
     distances = _distances(points, boxes.centres_px) / iod
     nearest = distances.min(axis=1)
-    after, before = points[:, None] >= boxes.boxes_px[None, :, :2], points[:, None] <= boxes.boxes_px[None, :, 2:]
+    from_edge = points[:, None] + 0.5  # as boxes are counted
+    after, before = from_edge >= boxes.boxes_px[None, :, :2], from_edge <= boxes.boxes_px[None, :, 2:]
     inside: np.ndarray = np.all(after & before, axis=2)  # points x boxes
     return Found(
         boxes=len(boxes),
@@ -106,7 +107,8 @@ def _matched(distances: np.ndarray) -> float:
 
 
 def _covered(boxes_px: np.ndarray, side_px: int) -> float:
-    covered = np.zeros((side_px, side_px), bool)
-    for left, top, right, bottom in np.clip(boxes_px, 0, side_px):
-        covered[int(top) : math.ceil(bottom), int(left) : math.ceil(right)] = True
+    centres = np.arange(side_px) + 0.5
+    x, y = centres[None, None, :], centres[None, :, None]
+    left, top, right, bottom = boxes_px.T[:, :, None, None]
+    covered: np.ndarray = np.any((left <= x) & (x < right) & (top <= y) & (y < bottom), axis=0)
     return float(covered.mean())
