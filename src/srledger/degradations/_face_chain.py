@@ -8,6 +8,7 @@ the drawn one is below 1 itself). Noise and JPEG stay as they are. At 512 px not
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 from typing import Any, Literal, get_args
@@ -144,9 +145,9 @@ class FaceChain(Degradation):
     A face task has a scale factor of 1: the degraded face stands at the size of its HR image.
     """
 
+    @abc.abstractmethod
     def draw(self, side_px: int, rng: np.random.Generator) -> Drawn:
         """The parameters of one face whose shorter side is ``side_px``."""
-        raise NotImplementedError
 
     def degrade(
         self, hr: np.ndarray, rng: np.random.Generator, given_lr: np.ndarray | None

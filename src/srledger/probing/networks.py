@@ -8,6 +8,7 @@ from srledger.config import Params
 from srledger.io import canonical_json
 from srledger.plugins import plugin_class, plugin_config
 from srledger.prior_config import why_no_encoder, why_no_weights
+from srledger.settings import EncoderSpec
 from srledger.weights import catalogue, resolve_all
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def network_facts(params: Params, name: str) -> dict[str, Any]:
     if spec.weights == "published":
         learned = _published(spec.plugin)
     elif spec.weights == "trained":
-        learned = f"{spec.task.name}, train images: self-distillation, {spec.training.steps} steps"
+        learned = f"{spec.task.name}, train images: {_lesson(spec)}"
+    elif spec.weights == "rule":
+        learned = "nothing: a rule"
     else:
         learned = "nothing: weights as they were drawn"
     facts = {"plugin": spec.plugin, "weights": spec.weights, "config": spec.config.model_dump(mode="json")}
@@ -45,6 +48,14 @@ def build_network(facts: dict[str, Any]) -> Encoder | None:
     with torch.random.fork_rng(devices=[]):  # its layers start at random
         network: Encoder = plugin(config, resolve_all(plugin.weights)).eval()
     return network
+
+
+def _lesson(spec: EncoderSpec) -> str:
+    plugin = plugin_class("encoders", spec.plugin)
+    if plugin.fits:
+        return "in closed form"
+    how = "an autoencoder, then noise" if plugin.denoises else "self-distillation"
+    return f"{'boxes around landmarks' if plugin.learns_landmarks else how}, {spec.training.steps} steps"
 
 
 def _published(plugin: str) -> str:
