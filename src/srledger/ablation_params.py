@@ -97,7 +97,7 @@ class AblationParams(Params):
                 expected=f"all, or some of {known}" if known else "entries under ablations",
             )  # fmt: skip
         links = {**self._report.links, f"main results of {self.scale}": f"../{self.scale}/index.html"}
-        return self._report.model_copy(update={"tables": tables, "links": links})
+        return self._report.model_copy(update={"tables": tables, "links": links, "referee": self.referee})
 
     def _table(self, name: str) -> TableConfig:
         entry = self.entries.ablations[name]

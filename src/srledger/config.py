@@ -32,7 +32,7 @@ from srledger.prior_config import (
     why_no_prior,
     why_no_weights_of,
 )
-from srledger.reporting.config import ReportConfig
+from srledger.reporting.config import RefereeConfig, ReportConfig
 from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
 from srledger.training.config import TrainingConfig
 from srledger.weights import catalogue
@@ -85,6 +85,7 @@ class Params:
             for part in (*parts, grid.rows, grid.probes, grid.table_configs):
                 for name in part:
                     part[name]
+            params.referee, grid.referee  # noqa: B018
             write_json(mark, {"scale": params.scale})
         return params
 
@@ -93,12 +94,20 @@ class Params:
         return sha256_json([self.scale, sha256_file(self.file.path), code])[:32]
 
     @functools.cached_property
+    def referee(self) -> dict[str, RefereeConfig]:
+        """What referees asked of the report."""
+        from srledger.referee import referee_of
+
+        return referee_of(self)
+
+    @functools.cached_property
     def report(self) -> ReportConfig:
         """What the report shows."""
-        if not self.block.ablations.rows:
-            return self._report
-        links = {**self._report.links, f"ablations of {self.scale}": f"../{self.scale}{ABLATIONS}/index.html"}
-        return self._report.model_copy(update={"links": links})
+        shown: dict[str, Any] = {"referee": self.referee}
+        if self.block.ablations.rows:
+            ablations = {f"ablations of {self.scale}": f"../{self.scale}{ABLATIONS}/index.html"}
+            shown["links"] = {**self._report.links, **ablations}
+        return self._report.model_copy(update=shown)
 
     @functools.cached_property
     def ablations(self) -> AblationParams:

@@ -182,6 +182,25 @@ class ProbeEntry(PluginConfig):
     at: dict[str, ProbeScale] = Field(default_factory=dict, description="changes at a scale")
 
 
+class QuestionEntry(PluginConfig):
+    """A question that rows answer, each against a baseline."""
+
+    question: str
+    baseline: str = Field(description="a row of the report that the others are compared with")
+    rows: tuple[str, ...] = Field(min_length=1, description="rows of the baseline's task")
+    metrics: tuple[str, ...] = Field(default=(), description="what it is answered in; none: what a restoration costs")
+
+
+class RefereeEntry(PluginConfig):
+    """What a referee asked of a paper, under ``referee``."""
+
+    title: str
+    of: Literal["main", "ablations"] = Field(default="main", description="the report that it stands in")
+    text: str = ""
+    probes: tuple[str, ...] = Field(default=(), description="probes of that report; they stand here alone")
+    questions: dict[str, QuestionEntry] = Field(default_factory=dict)
+
+
 class AblationScale(PluginConfig):
     """The ablation grid at one scale: which rows run, and on what budget."""
 
@@ -219,6 +238,7 @@ class ParamsFile(PluginConfig):
     transfers: dict[str, TransferEntry]
     ablations: dict[str, AblationEntry]
     probes: dict[str, ProbeEntry]
+    referee: dict[str, RefereeEntry] = Field(default_factory=dict)
     metrics: tuple[str, ...]
     training: dict[str, Any]
     evaluation: dict[str, Any]

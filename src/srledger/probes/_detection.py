@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from srledger.encoders._detection import Detections
+from srledger.imresize import imresize_uint8
 
 # Part -> classes of detectors that hold it. The mouth is the middle of its corners.
 PARTS = {"eyes": ("eye",), "nose": ("nose", "nosetip"), "mouth": ("mouth",)}
@@ -91,6 +92,13 @@ def top_positions(detections: Detections, part: str, instead: np.ndarray) -> np.
     """
     centres = detections.of(PARTS[part]).centres_px
     return centres[: len(instead)] if len(centres) >= len(instead) else instead
+
+
+def reduced_and_back(hr: np.ndarray, side_px: int) -> np.ndarray:
+    """A square uint8 image reduced to ``side_px`` and enlarged again, both bicubic; itself at its own side."""
+    if side_px == hr.shape[0]:
+        return hr
+    return imresize_uint8(imresize_uint8(hr, side_px, side_px), *hr.shape[:2])
 
 
 def _distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:

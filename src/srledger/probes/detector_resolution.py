@@ -21,7 +21,16 @@ from srledger.probes import (
     ShownFigure,
     ShownTable,
 )
-from srledger.probes._detection import LOOSE, NEAR, PARTS, error_of_positions, found_in, points_of, top_positions
+from srledger.probes._detection import (
+    LOOSE,
+    NEAR,
+    PARTS,
+    error_of_positions,
+    found_in,
+    points_of,
+    reduced_and_back,
+    top_positions,
+)
 from srledger.probes._drawing import colours, legend_beside, panels, style, svg
 from srledger.probes._tables import arrays, names_in, table_of
 from srledger.probing.source import Source
@@ -89,7 +98,7 @@ class DetectorResolution(Probe):
     ) -> Iterator[tuple[object, ...]]:  # fmt: skip
         from srledger.encoders._detection import Asked
 
-        images = [_reduced(hr, side_px) for _, hr, _ in faces]
+        images = [reduced_and_back(hr, side_px) for _, hr, _ in faces]
         asked = Asked(min(self.config.confidences), self.config.iou)
         found = source.detector(name).detect(images, [points for *_, points in faces], asked)
         for (image_id, hr, points), every in zip(faces, found, strict=True):
@@ -172,15 +181,6 @@ class DetectorResolution(Probe):
             axes[2].set_ylim(bottom=0)
             legend_beside(axes[2])
             return svg(figure, look, "resolution")
-
-
-def _reduced(hr: np.ndarray, side_px: int) -> np.ndarray:
-    """``hr`` reduced to ``side_px`` square and enlarged again, both bicubic; itself at its own side."""
-    from srledger.imresize import imresize_uint8
-
-    if side_px == hr.shape[0]:
-        return hr
-    return imresize_uint8(imresize_uint8(hr, side_px, side_px), *hr.shape[:2])
 
 
 def _mask(columns: dict[str, np.ndarray], name: str, part: str, side: int, confidence: float) -> np.ndarray:

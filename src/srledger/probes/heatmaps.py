@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from srledger.plugins import plugin_class
 from srledger.priors._heatmap_recipes import WEIGHTS
 from srledger.probes import (
     Look,
@@ -22,6 +21,7 @@ from srledger.probes import (
     ShownPicture,
     ShownTable,
 )
+from srledger.probes._boxed_priors import boxed_prior, has_boxes
 from srledger.probes._sheets import draw_sheet_of_panels
 from srledger.probes._tables import arrays, names_in, table_of
 from srledger.probing.source import Images, Source
@@ -114,23 +114,10 @@ class Heatmaps(Probe):
 
 def _looked_at(source: Source, prior: str, ids: Sequence[str]) -> list[tuple[np.ndarray, Detections]] | None:
     """Of each image what the detector of a prior sees and its boxes; None for a prior without boxes."""
-    import torch
-
-    from srledger.prior_maps import build_prior
-    from srledger.priors._boxes import OfBoxes
-    from srledger.split_inputs import inputs_of
-
-    spec = source.params.priors[prior]
-    if not plugin_class("priors", spec.plugin).has_boxes:
+    if not has_boxes(source, prior):
         return None
-    threads = torch.get_num_threads()
-    try:
-        made = build_prior(spec, source.layout)
-        assert isinstance(made, OfBoxes)
-        images = inputs_of(source.layout.packs(source.task))["test"]
+    with boxed_prior(source, prior) as (made, images):
         return [(made.seen(images[k]), made.boxes_of(images[k])) for k in ids]
-    finally:
-        torch.set_num_threads(threads)  # the encoder's own are not those of the probes after this one
 
 
 def draw_boxes(seen: np.ndarray, boxes: Detections) -> np.ndarray:

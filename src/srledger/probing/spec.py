@@ -88,7 +88,7 @@ def task_of(params: Params, row: str) -> str:
     """The task that a row or transfer is measured on; no network is imported for the answer."""
     entries, grid = params.entries, grid_of(params)
     if grid is not None:
-        return entries.variants[grid.rows[row].base].task
+        return entries.ablations[grid.rows[row].table].task or entries.variants[grid.rows[row].base].task
     for group in (entries.variants, entries.students, entries.transfers):
         if row in group:
             return group[row].task

@@ -72,6 +72,20 @@ class TableConfig(BaseModel):
     published: dict[str, tuple[str, ...]] = {}
 
 
+class RefereeConfig(BaseModel):
+    """What was asked of one paper: questions that tables answer, each against its baseline, and probes.
+
+    A question's title is its words; its metrics are what it is answered in.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    text: str = ""
+    probes: tuple[str, ...] = ()
+    questions: dict[str, TableConfig] = {}
+
+
 class ReportConfig(BaseModel):
     """Settings of a report.
 
@@ -81,6 +95,7 @@ class ReportConfig(BaseModel):
         baseline: the row that every other row is compared with, where a table has it.
         figure_images: pictures per task in the report (the first by id).
         tables: name -> table; when empty, one table per task under the task's name.
+        referee: what referees asked, paper by paper.
         links: label -> relative address of a related report (a scale and its ablations).
     """
 
@@ -91,4 +106,5 @@ class ReportConfig(BaseModel):
     baseline: str = "bicubic"
     figure_images: int = Field(8, ge=0, le=64)
     tables: dict[str, TableConfig] = {}
+    referee: dict[str, RefereeConfig] = {}
     links: dict[str, str] = {}

@@ -26,7 +26,13 @@ from srledger.reporting.rows import HASHES, Rows
 from srledger.reporting.views import TableView, difference_text, label, p_text, round_to
 
 TEMPLATES = Path(__file__).parent / "templates"
-PAGES = {"index.html": "Report", "probes.html": "Probes", "data.html": "Data", "gates.html": "Gates"}
+PAGES = {
+    "index.html": "Report",
+    "probes.html": "Probes",
+    "referee.html": "What the referee asked",
+    "data.html": "Data",
+    "gates.html": "Gates",
+}
 
 
 @dataclasses.dataclass(frozen=True)

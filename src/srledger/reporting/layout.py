@@ -67,7 +67,7 @@ def lay_out(rows: Rows, config: ReportConfig) -> list[Table]:
         SrledgerError: a table names a task, row or metric that the rows do not know.
     """
     wanted = config.tables or {task: TableConfig(title=about_task(rows, task), task=task) for task in rows.task_names()}
-    return [_resolve(name, table, rows, config.baseline) for name, table in wanted.items()]
+    return [resolve_table(name, table, rows, config.baseline, "tables") for name, table in wanted.items()]
 
 
 def about_task(rows: Rows, task: str) -> str:
@@ -87,8 +87,9 @@ def jitter_words(jitter: Mapping[str, float]) -> str:
     return f"HR moved by up to {shift} of its side and zoomed by up to {scale}"
 
 
-def _resolve(name: str, table: TableConfig, rows: Rows, baseline: str) -> Table:
-    where = f"params.yaml: report.tables.{name}"
+def resolve_table(name: str, table: TableConfig, rows: Rows, baseline: str, group: str) -> Table:
+    """One table of a ``group`` of the config. Raises SrledgerError as ``lay_out``."""
+    where = f"params.yaml: report.{group}.{name}"
     if not name.replace("_", "").replace("-", "").isalnum():
         raise SrledgerError(
             "a table's name must do as a file name", where=where, found=name, expected="letters, digits, _ and -"

@@ -102,10 +102,12 @@ def probe_files(views: Sequence[ProbeView]) -> dict[str, bytes]:
     return files
 
 
-def render_probes_page(views: Sequence[ProbeView], scale: str, config: ReportConfig) -> str:
-    """The page as text; it says so when no probe was asked."""
+def render_probes_page(
+    views: Sequence[ProbeView], scale: str, config: ReportConfig, elsewhere: Sequence[str] = ()
+) -> str:
+    """The page as text; it says so when no probe was asked. ``elsewhere`` names those on the referee's page."""
     return render_page(
         "probes.html.j2", "probes.html",
-        scale=scale, views=views, config=config, cell_text=cell_text, number_text=number_text,
+        scale=scale, views=views, elsewhere=elsewhere, config=config, cell_text=cell_text, number_text=number_text,
         interval_text=interval_text, kind_of=lambda cell: type(cell).__name__,
     )  # fmt: skip

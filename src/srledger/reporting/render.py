@@ -22,6 +22,7 @@ from srledger.reporting.layout import Table, lay_out
 from srledger.reporting.pictures import draw_grid, find_pictures
 from srledger.reporting.probes_page import probe_files, render_probes_page, show_probes
 from srledger.reporting.published import read_published
+from srledger.reporting.referee_page import answer_referees, render_referee_page
 from srledger.reporting.rows import Rows, read_rows
 from srledger.reporting.tables import table_files
 from srledger.reporting.views import build_view
@@ -73,7 +74,11 @@ def render_report(
         write_if_new(out_dir / name, data)
     write_text(out_dir / "cells.csv", cells_csv(cells))
     write_text(out_dir / "index.html", render_html(rows, views, cells, figures, pictures, config, effects))
-    write_text(out_dir / "probes.html", render_probes_page(probes, rows.scale, config))
+    groups = answer_referees(rows, probes, config, published)
+    asked = [view.record["name"] for group in groups for view in group.probes]
+    others = [view for view in probes if view.record["name"] not in asked]
+    write_text(out_dir / "probes.html", render_probes_page(others, rows.scale, config, asked))
+    write_text(out_dir / "referee.html", render_referee_page(groups, rows.scale, config))
     write_text(out_dir / "data.html", render_data_page(rows_dir, config))
     write_text(out_dir / "gates.html", render_gates_page(rows_dir))
 
