@@ -39,16 +39,19 @@ def pytest_configure() -> None:
 
 def without_costly_entries(params: str) -> str:
     """params.yaml without what `smoke` does without, diffusion above all: each entry costs seconds in every run."""
-    sections = [text for text in re.split(r"(?m)^(?=\w+:)", params) if not text.startswith("ablation_priors:")]
-    dropped = "sr3|srdiff|diffbir|rrdb_blind|bicubic_on_faces_blind"
+    sections = [
+        text for text in re.split(r"(?m)^(?=\w+:)", params) if not text.startswith(("ablation_priors:", "referee:"))
+    ]
+    dropped = "sr3|srdiff|diffbir|rrdb_blind|bicubic_on_faces_blind|landmark_unet_yolo"
+    gone = "realsr|screensr|jittered"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
         ("encoders", r"(?!none:|tiny_dino_vit:)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
         ("datasets", "realsr|screensr"),
-        ("tasks", "realsr_x4|screensr_x4"),
-        ("transfers", rf"\w*(?:{dropped}|realsr|screensr)\w*"),
-        ("probes", rf"yoda\w*|\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
+        ("tasks", rf"\w*(?:{gone})\w*"),
+        ("transfers", rf"\w*(?:{dropped}|{gone})\w*"),
+        ("probes", rf"yoda\w*|heatmap\w*|detector\w*|\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
         ("ablations", rf"\w+(?=:.*\n(?:    .*\n)*?    base: (?:{dropped}))"),
     ):
         at = next(k for k, text in enumerate(sections) if text.startswith(f"{section}:"))
@@ -56,8 +59,8 @@ def without_costly_entries(params: str) -> str:
     at = next(k for k, text in enumerate(sections) if text.startswith("scales:"))
     for named in (
         r"^ +(?:# .*\n +)?(?:realsr|screensr): .*\n",
-        r"^ +- \w+_(?:realsr|screensr)_x4\n",
-        r", (?:realsr|screensr): \*\w+",
+        rf"^ +- \w+_(?:{gone})\w*\n",
+        rf", \w*(?:{gone}): (?:\*\w+|{{ hr_size_px: \d+ }})",
     ):
         sections[at] = re.sub(f"(?m){named}", "", sections[at])
     return "".join(sections)

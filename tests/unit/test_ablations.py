@@ -62,6 +62,7 @@ def with_tables(tables: str) -> str:
     """params.yaml with other tables, all of them at quick, and without what names one of its own."""
     text = re.sub(r"(?ms)^ablations:\n.*?(?=^metrics:)", lambda _: tables.lstrip() + "\n", FILE)
     text = re.sub(r"(?m)^  yoda_factorial_colour_shift:\n(?:    .*\n)*", "", text)
+    text = re.sub(r"(?ms)^referee:\n.*?(?=^# )", "", text)
     return re.sub(r"(?ms)^    ablations: # two rows at a time.*?(?=^    tasks:)", QUICK, text)
 
 

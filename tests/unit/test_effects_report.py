@@ -168,7 +168,7 @@ TABLE = """ablations:
     questions: [{ factor: heatmap, within: gamma }]
     factors:
       heatmap: { base: "on", levels: { off: { config.lambda_heat: 0.0 } } }
-      gamma: { path: config.gamma, values: [0.5] }
+      gamma: { path: config.gamma, values: [3.0] }
 """
 
 
@@ -178,7 +178,7 @@ def test_a_committed_report_with_effects_is_checked(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "ablations", tmp_path / "ablations")
     text = with_tables(TABLE)
-    kept = ("landmark_unet__base", "landmark_unet__heatmap_off", "landmark_unet__gamma_0_5")
+    kept = ("landmark_unet__base", "landmark_unet__heatmap_off", "landmark_unet__gamma_3_0")
     text = text.replace(
         "ablations: { rows: all, training: { steps: 150",
         f"ablations: {{ rows: [{', '.join(kept)}], training: {{ steps: 150",
@@ -206,9 +206,9 @@ def test_a_committed_report_with_effects_is_checked(tmp_path: Path) -> None:
     assert "3 rows re-rendered, equal to what is committed" in check_report(params, layout)
     table = layout.report() / "tables/crossed_effects.md"
     text = table.read_text("utf-8")
-    assert "gamma 1.3, 0.5. An effect" in text and "| heatmap: off minus on |" in text
-    assert "Missing: landmark_unet__heatmap_off__gamma_0_5 (does not run at this scale)." in text
-    assert "nothing within gamma 0.5: rows are missing" in text and "with one seed" in text
+    assert "gamma 1.3, 3.0. An effect" in text and "| heatmap: off minus on |" in text
+    assert "Missing: landmark_unet__heatmap_off__gamma_3_0 (does not run at this scale)." in text
+    assert "nothing within gamma 3.0: rows are missing" in text and "with one seed" in text
     table.write_text(text.replace("minus on", "minus off"), encoding="utf-8")
     with pytest.raises(SrledgerError, match=r"crossed_effects\.md"):
         check_report(params, layout)

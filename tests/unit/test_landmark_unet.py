@@ -468,7 +468,10 @@ def test_a_row_of_the_grid_may_change_its_encoder(tmp_path: Path) -> None:
         PARAMS.index("      rows:\n        - landmark_unet_heatmap\n") : PARAMS.index("      training: { steps: 150")
     ]
     smoke = "rows: [landmark_unet__base, landmark_unet__heatmap_off, landmark_unet__gamma_0_5]"
-    edits = [(PARAMS[start:stop], TABLE), (probe, ""), (rows, "      rows: all\n"), (smoke, "rows: []")]
+    referee = PARAMS[PARAMS.index("referee:\n") : PARAMS.index("\n# Defaults of every row.")]
+    edits = [
+        (PARAMS[start:stop], TABLE), (probe, ""), (referee, ""), (rows, "      rows: all\n"), (smoke, "rows: []")
+    ]  # fmt: skip
     params = load(tmp_path, *edits).ablations
     judged, vgg = "landmark_unet__networks_encoder", "landmark_unet__networks_vgg16"
     assert params.active_rows() == ("landmark_unet__base", judged)

@@ -228,7 +228,7 @@ def test_a_mistake_is_named(tmp_path: Path, edit: tuple[str, str], said: list[st
 
 
 def test_a_row_is_left_out_where_its_prior_is_not_made(tmp_path: Path) -> None:
-    here = "    scales: *with_attention\n\n# Maps that"
+    here = "    scales: *with_attention\n  yolo_landmarks:"
     edits = (ROW, ON_ATTENTION), (here, here.replace("*with_attention", "[paper]"))
     assert not load(tmp_path, *edits, scale="quick").is_active("tried")
     assert load(tmp_path, *edits, scale="paper").is_active("tried")
@@ -247,7 +247,8 @@ def test_a_prior_of_the_grid_is_made_by_its_graph_where_its_scales_say_and_taken
         ("        - yoda_factorial\n", "        - yoda_maps\n"),
     )
     quick, gpu = (load(tmp_path, *edits, scale=scale) for scale in ("quick", "celeba_gpu"))
-    assert lock_text(quick.ablations).endswith("\nmaps:\n  sift: {}\n")
+    assert "\nmaps:\n  sift: {}\n" in lock_text(quick.ablations)
+    assert "  dino_head_0: {}\n" not in lock_text(quick.ablations)
     assert "  sift: {}\n" not in lock_text(gpu.ablations) and "  dino_head_0: {}\n" in lock_text(gpu.ablations)
     layout = Layout("quick")
     assert "sift/faces_x4" in gate_subjects(quick, layout) and "sift/faces_x4" not in gate_subjects(gpu, layout)
