@@ -76,6 +76,14 @@ def test_papers_numbers_stand_beside_where_both_have_one(tmp_path: Path) -> None
     assert "published" not in group.answers[1].sentences[0]
 
 
+def test_what_no_row_has_is_said_once(tmp_path: Path) -> None:
+    rows = read_rows(reporting_fixture.build_rows(tmp_path / "rows", **SMALL), list(ROWS))  # type: ignore[arg-type]
+    (group,) = answer_referees(rows, [], config_of(one=asked(metrics=("psnr_rgb", "lpips_alex"))), {})
+    (answer,) = group.answers
+    assert f"lpips_alex unavailable: {reporting_fixture.WHY}" in answer.about
+    assert "lpips" not in answer.sentences[0] and "psnr_rgb" in answer.sentences[0]
+
+
 def test_a_row_that_failed_says_so(tmp_path: Path) -> None:
     ((sentence,),) = answers(tmp_path, failed=asked(rows=("bicubic", "sr3_yoda"), metrics=("psnr_rgb",)))
     assert "psnr_rgb failed" in sentence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
+from srledger.layout import ABLATION_MARK
 from srledger.reporting.cells import Cell, build_cells
 from srledger.reporting.comparisons import ColumnComparison, compare_table
 from srledger.reporting.config import ReportConfig, TableConfig
@@ -79,11 +80,32 @@ def _answer(
     table = resolve_table(name, question, rows, config.baseline, "referee")
     cells = {(cell.row, cell.metric): cell for cell in build_cells(rows, [table], published, config)}
     comparisons = compare_table(rows, table, config)
-    others = [row for row in table.rows if row != table.baseline]
-    sentences = tuple(f"{row}: {'; '.join(_said(row, table, comparisons, cells, config))}." for row in others)
-    seeds = cells[table.baseline, table.columns[0].metric].seeds
-    about = f"Against {table.baseline}. {table.about}; seeds {', '.join(map(str, seeds)) or 'none'}."
-    return Answer(name, question.title, about, sentences)
+    shown = _short_names(table.rows)
+    missing = {
+        f"{column.metric} {cells[table.baseline, column.metric].status}"
+        for column in table.metrics
+        if not any(cells[row, column.metric].n for row in table.rows)
+    }
+    sentences = tuple(
+        f"{shown[row]}: {'; '.join(_said(row, table, comparisons, cells, config))}."
+        for row in table.rows
+        if row != table.baseline
+    )
+    about = f"Against {table.baseline}. {table.about}"
+    seeds = sorted({seed for cell in cells.values() for seed in cell.seeds})
+    if table.metrics:
+        about += f"; seeds {', '.join(map(str, seeds)) or 'none'}"
+        if len(seeds) == 1:
+            about += ": how one training happens to end is part of every difference"
+    return Answer(name, question.title, ". ".join([about, *sorted(missing)]) + ".", sentences)
+
+
+def _short_names(rows: Sequence[str]) -> dict[str, str]:
+    """Rows of one table of the grid without what they share: their base, and the table's own name."""
+    parts = [row.split(ABLATION_MARK) for row in rows]
+    if len({tuple(one[:1] + one[2:]) for one in parts}) > 1 or any(len(one) < 2 for one in parts):
+        return {row: row for row in rows}
+    return {row: one[1] for row, one in zip(rows, parts, strict=True)}
 
 
 def _said(
@@ -93,6 +115,8 @@ def _said(
     """A clause per metric; without metrics, per cost."""
     for found in comparisons:
         column, one = found.column, next((one for one in found.against_baseline if one.row == row), None)
+        if one is None and not any(cells[of, column.metric].n for of in table.rows):
+            continue  # said once, for all rows
         if one is None:
             status = next(
                 (cell.status for of in (row, table.baseline) if (cell := cells[of, column.metric]).status != "ok"),
