@@ -34,6 +34,7 @@ class Encoder(nn.Module, abc.ABC):
         learns_landmarks: its learner finds a landmark map (``landmark_examples``) in the place of a batch's prior.
         fits: it learns in closed form (``fit``).
         attends: it has ``attention``.
+        tokenises: it has ``tokens``, ``token_px`` and ``token_width``.
         codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
         denoises: it has ``denoiser``.
         detects: it has ``detect`` and ``classes``.
@@ -45,6 +46,7 @@ class Encoder(nn.Module, abc.ABC):
     learns_landmarks: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     attends: ClassVar[bool] = False
+    tokenises: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
     detects: ClassVar[bool] = False
@@ -75,6 +77,23 @@ class Encoder(nn.Module, abc.ABC):
     def attention(self, images: torch.Tensor) -> torch.Tensor:
         """Attention of the last block's class token to the patches: ``B x heads x h x w``, each head sums to <= 1."""
         raise TypeError(f"{type(self).__name__} has no attention")
+
+    @classmethod
+    def token_px(cls, config: PluginConfig) -> int:
+        """Side of the patch that a token stands for, in pixels of the image that is looked at."""
+        raise TypeError(f"{cls.__name__} has no tokens")
+
+    @classmethod
+    def token_width(cls, config: PluginConfig) -> int:
+        """Channels of a token: D."""
+        raise TypeError(f"{cls.__name__} has no tokens")
+
+    def tokens(self, images: torch.Tensor) -> torch.Tensor:
+        """Patch tokens of one block as they leave it, behind no norm: ``B x D x h x w``, cell (0, 0) top left.
+
+        The sides of ``images`` are multiples of ``token_px``.
+        """
+        raise TypeError(f"{type(self).__name__} has no tokens")
 
     @property
     def latent_channels(self) -> int:

@@ -129,6 +129,13 @@ class VisionTransformer(nn.Module):
         found[-1] = self.norm(tokens)
         return [tokens[:, 1:].transpose(1, 2).unflatten(2, size) for tokens in found]
 
+    def tokens(self, images: torch.Tensor, block: int) -> torch.Tensor:
+        """The patch tokens after block ``block`` (counted from 0), before any norm: ``B x C x h x w``."""
+        tokens, size = self.embed(images)
+        for one in self.blocks[: block + 1]:
+            tokens = one(tokens)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, size)
+
     def attention(self, images: torch.Tensor) -> torch.Tensor:
         """Attention of the last block's class token to the patches: ``B x heads x h x w``."""
         tokens, size = self.embed(images)
