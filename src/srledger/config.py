@@ -34,6 +34,7 @@ from srledger.prior_config import (
 )
 from srledger.reporting.config import RefereeConfig, ReportConfig
 from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
+from srledger.token_priors import check_crop, check_reader
 from srledger.training.config import TrainingConfig
 from srledger.weights import catalogue
 from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
@@ -345,6 +346,8 @@ class Params:
                 found=f"crop_px {crop}, scale_factor {task.scale_factor}",
                 expected=f"a multiple of {task.scale_factor}",
             )  # fmt: skip
+        check_reader(self, entry.method, config, self.priors[entry.prior], (*here, "prior"))
+        check_crop(self, training, self.priors[entry.prior], task, (*here, "training"))
         encoder = encoder_of_row(self, entry, config, here)
         teacher = self._teacher(name, entry, training) if isinstance(entry, StudentEntry) else None
         return Row(
@@ -394,6 +397,7 @@ class Params:
                 "a row can't be measured at another scale factor", where=self.file.place(keys),
                 found=f"x{task.scale_factor}", expected=f"x{row.task.scale_factor}, as {row.name} was trained",
             )  # fmt: skip
+        check_reader(self, row.method, row.config, self.priors[entry.prior], (*keys, "prior"))
         return Evaluation(name, row, task, self.priors[entry.prior], self.is_active(name), self.why_unavailable(name))
 
     def _probe(self, name: str) -> ProbeSpec:

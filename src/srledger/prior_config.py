@@ -14,6 +14,7 @@ from srledger.entries import SCALES, EncoderEntry, PriorEntry, TaskEntry, Transf
 from srledger.errors import SrledgerError
 from srledger.plugins import PluginConfig, plugin_class, plugin_config, plugin_names
 from srledger.settings import EncoderSpec, PriorSpec
+from srledger.token_priors import check_base
 from srledger.training.config import TrainingConfig
 from srledger.weights import catalogue, resolve
 from srledger.yamlmap import Layer, parse
@@ -152,6 +153,7 @@ def prior_spec(params: Params, name: str) -> PriorSpec:
                 f"the prior '{named}' has no boxes", where=params.file.place((*keys, "config", "of")),
                 found=of.plugin, expected="a prior that is made of boxes, as yolo_world_landmarks",
             )  # fmt: skip
+        check_base(params, plugin, of, (*keys, "config", "of"))
     return PriorSpec(name, plugin, config, tasks, encoder, of)
 
 
@@ -172,6 +174,12 @@ def _check_encoder_of_prior(params: Params, prior: type[Prior], encoder: Encoder
         raise SrledgerError(
             f"the encoder '{encoder.name}' has no attention", where=place, found=encoder.plugin,
             expected="a transformer", mend="take a prior for convolutional networks",
+        )  # fmt: skip
+    if prior.needs_tokens and not plugin.tokenises:
+        able = [name for name, one in params.entries.encoders.items() if _can(one.encoder, ("tokenises",))]
+        raise SrledgerError(
+            f"the encoder '{encoder.name}' has no tokens", where=place, found=encoder.plugin,
+            expected="one that gives tokens" + (f": {', '.join(able)}" if able else ""),
         )  # fmt: skip
 
 

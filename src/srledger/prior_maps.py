@@ -1,4 +1,4 @@
-"""The precompute_priors stage: one map per image of every task that asks for it, float16, in packs."""
+"""The precompute_priors stage: one map, or grid of tokens, per image of every task that asks for it, in packs."""
 
 from __future__ import annotations
 
@@ -74,11 +74,13 @@ def build_prior(spec: PriorSpec, layout: Layout) -> Prior:
 
 
 def map_of(prior: Prior, image: PriorInput, name: str) -> np.ndarray:
-    """The map of one image as it is kept: float16 ``H x W x 1`` (or ``1 x 1 x 1``).
+    """The map of one image as it is kept: float16 ``H x W x 1`` (or ``1 x 1 x 1``); tokens ``h x w x D``, D above 1.
 
     Raises SrledgerError for a wrong size; values are the gate's business.
     """
     with errors_of(f"prior {name}, image {image.id}"):
+        if prior.has_tokens:
+            return _grid(prior.map_of(image))
         return _sized(prior.map_of(image), image.hr.shape[:2])
 
 
@@ -94,6 +96,14 @@ def _maps_of_task(prior: Prior, name: str, packs: Path, folder: Path) -> tuple[i
                     made, empty = made + 1, empty + (not values.any())
                     progress.advance(made)
     return made, empty
+
+
+def _grid(values: np.ndarray) -> np.ndarray:
+    """Tokens as they are kept; one channel alone would be taken for a map."""
+    if values.ndim != 3 or 0 in values.shape or values.shape[2] < 2:
+        raise SrledgerError("a prior made tokens of a wrong shape", found=values.shape, expected="h x w x D, D above 1")
+    with np.errstate(over="ignore"):  # the gate names values beyond float16
+        return np.asarray(values, np.float16)
 
 
 def _sized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from srledger.errors import unknown_name
-from srledger.plugins import PluginConfig
+from srledger.plugins import PluginConfig, plugin_class
 from srledger.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -99,6 +99,19 @@ class PriorSpec:
             key: spec.resolved() for key, spec in (("encoder", self.encoder), ("of", self.of)) if spec is not None
         }
         return {"plugin": self.plugin, "config": self.config.model_dump(mode="json"), **made_from}
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether it gives a grid of tokens in the place of a map: its own, or those of the prior it is made from."""
+        plugin = plugin_class("priors", self.plugin)
+        return bool(plugin.gives_tokens or (plugin.takes_tokens and self.of is not None and self.of.has_tokens))
+
+    @property
+    def token_encoder(self) -> EncoderSpec | None:
+        """The encoder whose tokens it gives; None for maps."""
+        if not self.has_tokens:
+            return None
+        return self.encoder or (self.of.token_encoder if self.of else None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from srledger.exploration.token_colours import coloured, enlarged_cells
 from srledger.imresize import imresize_uint8
 from srledger.io import read_json
 from srledger.packs import Pack
@@ -85,7 +86,7 @@ def _chunks(pack: Pack) -> Iterator[np.ndarray]:
 
 
 def save_samples(packs: Path, place: Path, priors: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Write HR, LR, their difference and every prior's map for SAMPLES images, spread evenly over the test split.
+    """Write HR, LR, their difference and every prior's map or tokens for SAMPLES images, spread over the test split.
 
     Without test images they come from the next split that has some. Of large images the middle is shown; a constant
     map is no picture and stands as its value.
@@ -94,8 +95,10 @@ def save_samples(packs: Path, place: Path, priors: Mapping[str, Path]) -> list[d
     split = next(split for split in ("test", "val", "train") if Pack(packs / f"{split}_hr").ids)
     hrs, lrs = Pack(packs / f"{split}_hr"), Pack(packs / f"{split}_lr")
     maps = {name: Pack(folder / split) for name, folder in priors.items()}
+    positions = np.unique(np.linspace(0, len(hrs) - 1, SAMPLES).round().astype(int)).tolist()
+    coloured = _coloured_tokens(maps, [hrs.ids[k] for k in positions])
     samples = []
-    for k in np.unique(np.linspace(0, len(hrs) - 1, SAMPLES).round().astype(int)).tolist():
+    for k in positions:
         image_id = hrs.ids[k]
         pictures = degradation_pictures(np.array(hrs[k]), np.array(lrs.by_id(image_id)))
         files = {}
@@ -103,20 +106,49 @@ def save_samples(packs: Path, place: Path, priors: Mapping[str, Path]) -> list[d
             path = place / image_id / f"{name}.png"
             _save(path, Image.fromarray(pixels))
             files[name] = path.relative_to(place.parents[2]).as_posix()
-        shown = {name: _show_map(pack.by_id(image_id), place / image_id, name) for name, pack in maps.items()}
-        samples.append({"id": image_id, "split": split, "drawn": drawn[image_id], "pictures": files, "maps": shown})
+        shown = {
+            name: _show_map(pack.by_id(image_id), place / image_id, name)
+            for name, pack in maps.items() if name not in coloured
+        }  # fmt: skip
+        tokens = {
+            name: _show_tokens(grids[image_id], hrs.shapes[k], place / image_id, name)
+            for name, grids in coloured.items()
+        }  # fmt: skip
+        sample = {"id": image_id, "split": split, "drawn": drawn[image_id], "pictures": files, "maps": shown}
+        samples.append(sample | ({"tokens": tokens} if tokens else {}))
     return samples
+
+
+def _coloured_tokens(maps: Mapping[str, Pack], ids: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Of priors that give tokens: image -> its grid in colours. One colour means one thing in all images."""
+    of_tokens = (name for name, pack in maps.items() if pack.shapes[0][2] > 1)
+    return {
+        name: dict(zip(ids, coloured([maps[name].by_id(image_id) for image_id in ids]), strict=True))
+        for name in of_tokens
+    }
+
+
+def _show_tokens(colours: np.ndarray, hr_shape: tuple[int, ...], place: Path, prior: str) -> str:
+    """Write the middle of an image's tokens, as large as its pixels: a flat square is a cell; returns its path."""
+    path = place / f"tokens_{prior}.png"
+    _save(path, Image.fromarray(_middle(enlarged_cells(colours, hr_shape[0], hr_shape[1]))))
+    return path.relative_to(place.parents[3]).as_posix()
 
 
 def _show_map(values: np.ndarray, place: Path, prior: str) -> str | float:
     """Write the middle of a map in grey (white is 1); returns its path, or the value of a constant map."""
     if values.size == 1:
         return float(f"{values.item():.3g}")
-    tops = [max(0, (length - SAMPLE_PX) // 2) for length in values.shape[:2]]
-    middle = values[tops[0] :, tops[1] :, 0][:SAMPLE_PX, :SAMPLE_PX].astype(np.float32)
+    middle = _middle(values[..., 0]).astype(np.float32)
     path = place / f"map_{prior}.png"
     _save(path, Image.fromarray(np.rint(np.clip(middle, 0, 1) * 255).astype(np.uint8)))
     return path.relative_to(place.parents[3]).as_posix()
+
+
+def _middle(values: np.ndarray) -> np.ndarray:
+    """The middle of an image, at most SAMPLE_PX a side."""
+    top, left = (max(0, (length - SAMPLE_PX) // 2) for length in values.shape[:2])
+    return values[top:, left:][:SAMPLE_PX, :SAMPLE_PX]
 
 
 def degradation_pictures(hr: np.ndarray, lr: np.ndarray) -> dict[str, np.ndarray]:

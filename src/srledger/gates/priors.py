@@ -1,7 +1,7 @@
 """Gate ``priors``: every map is a map: as large as its image, finite, in [0, 1], and not constant unless meant so.
 
-Where a detector finds nothing a map is zeros, and the method does without it: how often that is so is told, and that it
-is so of every image stops.
+What is asked of tokens stands in ``token_grids``. Where a detector finds nothing a map is zeros, and the method does
+without it: how often that is so is told, and that it is so of every image stops.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pandas as pd
 
 from srledger.config import Params
 from srledger.gates import Gate, between, equal, unique
+from srledger.gates.token_grids import token_gates, token_line
 from srledger.io import sha256_file, sha256_json
 from srledger.layout import Layout
 from srledger.packs import Pack
@@ -56,12 +57,18 @@ def gates_of(subject: str, params: Params, layout: Layout) -> Iterator[Gate]:
         of_image = dict(zip(hrs.ids, hrs.shapes, strict=True))
         drawn = _drawn(hrs.ids, subject, split)
         for image_id, values in maps.items():
+            again = map_of(made, images[image_id], prior) if image_id in drawn else None
+            if made.has_tokens:
+                lines.append(token_line(image_id, split, values, of_image.get(image_id), again))
+                continue
             line = _line(image_id, split, values, of_image.get(image_id))
-            if image_id in drawn:
-                again = map_of(made, images[image_id], prior)
+            if again is not None:
                 line["max_abs_difference"] = _difference(again.astype(np.float32), values)
             lines.append(line)
     yield Gate("priors", f"{subject}/splits", pd.DataFrame(counts), SPLIT_CHECKS)
+    if made.has_tokens:
+        yield from token_gates(subject, lines)
+        return
     may_be_empty = _may_be_empty(made)
     constant = () if made.constant else (NOT_EMPTY if may_be_empty else NOT_CONSTANT,)
     frame = pd.DataFrame(lines)

@@ -21,7 +21,8 @@ class Batch:
     Attributes:
         lr: float ``B x 3 x h x w`` in [0, 1].
         hr: float ``B x 3 x H x W`` in [0, 1], H = scale factor times h.
-        prior: float ``B x 1 x H x W`` in [0, 1] (the map of the variant's prior).
+        prior: float ``B x 1 x H x W`` in [0, 1] (the map of the variant's prior); for a method that reads tokens
+            ``B x D x rows x columns``, or one map of ones: no tokens.
         progress: how far training is, in [0, 1).
         generator: for every draw of this step; a function of variant, seed and step alone.
     """
@@ -52,11 +53,13 @@ class Method(Learner):
         builds_on: what the frozen encoder must have that a row names; empty: rows of this method name `none`. Such a
             method is built with the encoder, as ``(config, scale_factor, encoder)``, and holds it: a run saves the
             encoder's weights with its own.
+        reads_tokens: its prior is a grid of tokens, or a constant map: no tokens. Others read maps alone.
     """
 
     trainable: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ()
     builds_on: ClassVar[tuple[Literal["codes", "denoises"], ...]] = ()
+    reads_tokens: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, scale_factor: int) -> None:
         super().__init__()
@@ -66,6 +69,10 @@ class Method(Learner):
     @classmethod
     def check_encoder(cls, config: PluginConfig, encoder: PluginConfig) -> None:
         """Raise ValueError where the settings of a row and those of the encoder that it names do not go together."""
+
+    @classmethod
+    def check_tokens(cls, config: PluginConfig, width: int) -> None:
+        """Raise ValueError where the settings of a row do not go with tokens of ``width`` channels."""
 
     def load_published(self, files: Mapping[str, Path]) -> None:
         """Load the files of ``weights`` (catalogue name -> checked file); only for methods that name some."""
@@ -86,7 +93,7 @@ class Method(Learner):
 
         Args:
             lr: float ``B x 3 x h x w`` in [0, 1].
-            prior: float ``B x 1 x H x W`` in [0, 1].
+            prior: as a batch has it.
             seeds: one per image; all noise of an image comes from its own seed, so that a result does not
                 depend on the batch it was made in.
 

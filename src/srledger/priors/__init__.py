@@ -1,4 +1,4 @@
-"""Priors: each file makes one map per image, in [0, 1], computed once before training."""
+"""Priors: each file makes one map per image, in [0, 1], or one grid of tokens, computed once before training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PriorInput:
 
 
 class Prior(abc.ABC):
-    """A map per image.
+    """A map per image, or a grid of tokens.
 
     A Config's ``encoder`` names an entry of ``encoders`` and its ``of`` another prior; both come ready made, as
     ``self.encoder`` (frozen, on the CPU) and ``self.base``. No prior imports torch before its first map.
@@ -46,7 +46,10 @@ class Prior(abc.ABC):
     Class attributes:
         constant: it says the same of every pixel, and means to.
         needs_attention: its encoder must be a transformer.
+        needs_tokens: its encoder must have tokens.
         needs_detector: its encoder must be a detector.
+        gives_tokens: what it gives is a grid of tokens.
+        takes_tokens: what it makes of the prior that ``of`` names makes sense of tokens too: of tokens it gives tokens.
         has_boxes: it is made of boxes (``_boxes.OfBoxes``).
         needs_boxes: the prior that ``of`` names must have boxes.
         may_be_empty: it may have nothing to say of an image: zeros. Not of all images.
@@ -54,7 +57,10 @@ class Prior(abc.ABC):
 
     constant: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = False
+    needs_tokens: ClassVar[bool] = False
     needs_detector: ClassVar[bool] = False
+    gives_tokens: ClassVar[bool] = False
+    takes_tokens: ClassVar[bool] = False
     has_boxes: ClassVar[bool] = False
     needs_boxes: ClassVar[bool] = False
     may_be_empty: ClassVar[bool] = False
@@ -67,6 +73,11 @@ class Prior(abc.ABC):
     def has_base(self) -> bool:
         """Whether it is made from another prior."""
         return self._base is not None
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether it gives tokens, of its own or of the prior that it is made from."""
+        return self.gives_tokens or (self.takes_tokens and self.has_base and self.base.has_tokens)
 
     @property
     def base(self) -> Prior:
@@ -82,4 +93,8 @@ class Prior(abc.ABC):
 
     @abc.abstractmethod
     def map_of(self, image: PriorInput) -> np.ndarray:
-        """The map of one image: float ``H x W`` in [0, 1], or ``1 x 1`` for a constant one."""
+        """The map of one image: float ``H x W`` in [0, 1], or ``1 x 1`` for a constant one.
+
+        A prior of tokens: float ``h x w x D``, a vector per cell of a grid that covers the image, cell (0, 0) top left;
+        D is 2 at least and the same for all images, and all images of one size have one grid.
+        """

@@ -1,4 +1,4 @@
-"""Control: another image's map. As good a map, and not of this picture."""
+"""Control: another image's map, or its tokens. As good as one's own, and not of this picture."""
 
 from __future__ import annotations
 
@@ -24,12 +24,24 @@ class Config(PluginConfig):
 class Shuffled(Prior):
     """Each image gets the map of the next in one random circle through its split, so that none keeps its own."""
 
+    takes_tokens = True
     config: Config
     _circle: tuple[Mapping[str, PriorInput], dict[str, str]] = ({}, {})  # the split last seen, and who follows whom
 
     def map_of(self, image: PriorInput) -> np.ndarray:
-        """``H x W``. Raises SrledgerError when the image is alone in its split."""
-        values = self.base.map_of(image.others[self._next(image)])
+        """``H x W``, or tokens.
+
+        Raises SrledgerError when the image is alone in its split, and for tokens of an image of another size.
+        """
+        other = image.others[self._next(image)]
+        values = self.base.map_of(other)
+        if self.has_tokens:
+            if other.hr.shape != image.hr.shape:
+                raise SrledgerError(
+                    "tokens can't be handed on to an image of another size", found=other.hr.shape[:2],
+                    expected=image.hr.shape[:2], mend="give the task `hr_size_px`, or do without the prior",
+                )  # fmt: skip
+            return values
         size = (image.hr.shape[0], image.hr.shape[1])
         return values if values.shape in {size, (1, 1)} else as_map(values, size)
 

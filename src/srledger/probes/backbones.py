@@ -40,7 +40,7 @@ class Backbones(Probe):
                 with torch.no_grad():
                     height, width = network(torch.zeros(1, 3, side, side))[-1].shape[-2:]
                 sizes = (sum(value.numel() for value in network.parameters()), side, height * width)
-            kind = "" if network is None else "transformer" if network.attends else "convolutional"
+            kind = "" if network is None else "transformer" if network.attends or network.tokenises else "convolutional"
             lines.append((name, kind, facts["learned"], state, *sizes))
         types = {"encoder": str, "kind": str, "learned": str, "state": str}
         return Measured(table_of({**types, "parameters": int, "side_px": int, "places": int}, lines))

@@ -10,6 +10,7 @@ from srledger.errors import SrledgerError
 from srledger.plugins import plugin_class, plugin_config, plugin_names
 from srledger.probes import DetectorsConfig, EncodersConfig, MapsConfig, RowsConfig
 from srledger.settings import ProbeSpec
+from srledger.token_priors import check_is_map
 from srledger.weights import catalogue
 
 
@@ -39,6 +40,7 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
     if isinstance(config, MapsConfig):
         for prior in config.priors:
             params._check_prior(prior, config.task, *here, "config")
+            check_is_map(params, prior, (*here, "config", "priors"))
     if isinstance(config, RowsConfig):
         grid = grid_of(params)
         known = [*grid.rows, *grid.tables] if grid else list(params.evaluations)
@@ -54,6 +56,7 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
         looked_at = getattr(config, "prior", None)
         for task in sorted(set(tasks.values())) if looked_at else ():
             params._check_prior(str(looked_at), task, *here, "config")
+            check_is_map(params, str(looked_at), (*here, "config", "prior"))
     return ProbeSpec(name, entry.title, plugin, config)
 
 

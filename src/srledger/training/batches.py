@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ NO_PRIOR = np.ones((1, 1, 1), np.float16)
 
 class Examples(Sequence[Example]):
     """(hr, lr, prior) of one split of a task; the prior is matched by id.
+
+    A prior of more than one channel is a grid of tokens.
 
     Args:
         task_folder: ``data/<scale>/packs/<task>``.
@@ -43,12 +46,17 @@ class Examples(Sequence[Example]):
                 expected=f"a map for each of {len(self.ids)} images", mend=f"rm -r {prior_folder.parent} && dvc repro",
             )  # fmt: skip
         sizes = {image_id: shape[:2] for image_id, shape in zip(self.hr.ids, self.hr.shapes, strict=True)}
-        for image_id, shape in zip(prior.ids, prior.shapes, strict=True):
-            if shape[:2] not in {(1, 1), sizes.get(image_id)}:
-                raise SrledgerError(
-                    "a prior map has the wrong size", where=f"{prior_folder}, image {image_id}", found=shape[:2],
-                    expected=sizes.get(image_id), mend=f"rm -r {prior_folder.parent} && dvc repro",
-                )  # fmt: skip
+        channels = {shape[2] for shape in prior.shapes}
+        if len(channels) > 1:
+            raise SrledgerError(
+                "a prior has arrays of several widths", where=prior_folder, found=sorted(channels),
+                expected="maps (1) for all images, or tokens of one width",
+                mend=f"rm -r {prior_folder.parent} && dvc repro",
+            )  # fmt: skip
+        if channels == {1}:
+            _check_maps(prior_folder, prior, sizes)
+        else:
+            _check_grids(prior_folder, prior, sizes)
 
     @property
     def packs(self) -> tuple[Pack, ...]:
@@ -59,10 +67,37 @@ class Examples(Sequence[Example]):
         return len(self.ids)
 
     def __getitem__(self, position):
-        """uint8 ``H x W x 3``, uint8 ``h x w x 3``, float16 ``H x W x 1`` (a constant map is spread)."""
+        """uint8 ``H x W x 3``, uint8 ``h x w x 3``, float16 ``H x W x 1`` (a constant map is spread).
+
+        Tokens are float16 ``rows x columns x D``.
+        """
         hr = self.hr[position]
         prior = NO_PRIOR if self.prior is None else self.prior.by_id(self.ids[position])
+        if prior.shape[2] > 1:
+            return hr, self.lr[position], prior
         return hr, self.lr[position], np.broadcast_to(prior, (*hr.shape[:2], 1))
+
+
+def _check_maps(folder: Path, prior: Pack, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    for image_id, shape in zip(prior.ids, prior.shapes, strict=True):
+        if shape[:2] not in {(1, 1), sizes.get(image_id)}:
+            raise SrledgerError(
+                "a prior map has the wrong size", where=f"{folder}, image {image_id}", found=shape[:2],
+                expected=sizes.get(image_id), mend=f"rm -r {folder.parent} && dvc repro",
+            )  # fmt: skip
+
+
+def _check_grids(folder: Path, prior: Pack, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    """Images of one size can stand in one batch, and so must their tokens."""
+    grids: dict[tuple[int, ...] | None, tuple[int, ...]] = {}
+    for image_id, shape in zip(prior.ids, prior.shapes, strict=True):
+        expected = grids.setdefault(sizes.get(image_id), shape[:2])
+        if shape[:2] != expected:
+            raise SrledgerError(
+                "images of one size have tokens on several grids", where=f"{folder}, image {image_id}",
+                found=shape[:2], expected=f"{expected}, as others of its size",
+                mend=f"rm -r {folder.parent} && dvc repro",
+            )  # fmt: skip
 
 
 def to_tensor(images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -82,8 +117,11 @@ def draw_batch(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(lr, hr, prior) of step ``step``: images by epoch order, crops and flips drawn for this step.
 
+    Tokens are cropped and flipped as their image is.
+
     Raises:
-        SrledgerError: images are smaller than the crop, or differ in size and no crop is set.
+        SrledgerError: images are smaller than the crop, or differ in size and no crop is set; a crop can't be whole
+            cells of the tokens, or the crops of a batch not the same number of them.
     """
     rng = numpy_generator("augment", row, seed, step)
     drawn = []
@@ -97,6 +135,12 @@ def draw_batch(
     hrs, lrs, priors = zip(*drawn, strict=True)
     if len({hr.shape for hr in hrs}) > 1:
         raise SrledgerError("images of one batch differ in size", where=row, mend="set training.crop_px")
+    if len({prior.shape for prior in priors}) > 1:
+        raise SrledgerError(
+            "crops of one batch have tokens on grids of several sizes", where=row,
+            found=sorted({prior.shape[:2] for prior in priors}), expected="cells that are as large in every image",
+            mend="give the task `hr_size_px`, or the row another prior",
+        )  # fmt: skip
     return to_tensor(lrs), to_tensor(hrs), to_tensor(priors)
 
 
@@ -108,15 +152,39 @@ def positions_of_step(count: int, batch_size: int, row: str, seed: int, step: in
 
 
 def _crop(example: Example, crop_px: int, factor: int, rng: np.random.Generator, name: str) -> Example:
-    """The same random place of (hr, lr, prior): ``crop_px`` square on the HR grid, whole pixels on the LR grid."""
+    """The same random place of (hr, lr, prior): ``crop_px`` square on the HR grid, whole pixels on the LR grid.
+
+    Of tokens too it is whole cells: it stands at one of the places where pixels and cells begin together.
+    """
     hr, lr, prior = example
-    height, width = lr.shape[:2]
     side = crop_px // factor
-    if min(height, width) < side:
+    if min(lr.shape[:2]) < side:
         raise SrledgerError(
             "an image is smaller than the training crop", where=f"image {name}",
             found=f"{hr.shape[1]}x{hr.shape[0]} px", expected=f"at least {crop_px} px", mend="lower training.crop_px",
         )  # fmt: skip
-    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    hr, prior = (array[top * factor :, left * factor :][:crop_px, :crop_px] for array in (hr, prior))
+    cells_px = _cells_px(hr, prior, crop_px, name)
+    steps = [math.lcm(cell, factor) // factor for cell in cells_px]  # 1 for maps
+    top, left = (int(rng.integers((lr.shape[k] - side) // steps[k] + 1)) * steps[k] for k in (0, 1))
+    (high, wide), (y, x) = cells_px, (top * factor, left * factor)
+    hr = hr[y:, x:][:crop_px, :crop_px]
+    prior = prior[y // high :, x // wide :][: crop_px // high, : crop_px // wide]
     return hr, lr[top : top + side, left : left + side], prior
+
+
+def _cells_px(hr: np.ndarray, prior: np.ndarray, crop_px: int, name: str) -> tuple[int, int]:
+    """Height and width of a cell of the prior, in HR pixels: 1 and 1 for a map.
+
+    Raises:
+        SrledgerError: they are not whole, or the crop is not whole cells.
+    """
+    high, wide = (hr.shape[k] // prior.shape[k] for k in (0, 1))
+    whole = all(hr.shape[k] % prior.shape[k] == 0 for k in (0, 1))
+    if not whole or crop_px % high or crop_px % wide:
+        raise SrledgerError(
+            "a crop can't be whole cells of the tokens", where=f"image {name}",
+            found=f"{prior.shape[1]}x{prior.shape[0]} cells on {hr.shape[1]}x{hr.shape[0]} px, crop_px {crop_px}",
+            expected=f"a multiple of {math.lcm(high, wide)}" if whole else "cells that are whole pixels wide and high",
+            mend="set training.crop_px: null, or another size_px of the encoder",
+        )  # fmt: skip
+    return high, wide
