@@ -67,7 +67,7 @@ def build_prior(name: str) -> Prior:
     base = build_prior("yolo_world_landmarks" if plugin.needs_boxes else "landmark_gauss") if "of" in named else None
     if plugin.needs_detector:
         return plugin(config(**named), base, FindsAFace(config(**named), {}))
-    network = "tiny_dino_vit" if plugin.needs_attention else "tiny_dino_resnet"
+    network = "tiny_dino_vit" if plugin.needs_attention or plugin.needs_tokens else "tiny_dino_resnet"
     return plugin(config(**named), base, build_encoder(network) if "encoder" in named else None)
 
 
@@ -87,8 +87,11 @@ def test_a_prior_map_is_finite_in_0_1_and_repeats(name: str) -> None:
     others = split(face(), "abc")
     prior, again = build_prior(name), build_prior(name)
     first, second = prior.map_of(others["a"]), again.map_of(others["a"])
-    assert first.shape in {(32, 32), (1, 1)} and np.array_equal(first, second)
-    assert np.isfinite(first).all() and first.min() >= 0 and first.max() <= 1
+    assert np.isfinite(first).all() and np.array_equal(first, second)
+    if prior.has_tokens:
+        assert first.ndim == 3 and first.shape[2] >= 2 and np.ptp(first, axis=(0, 1)).max() > 0
+        return
+    assert first.shape in {(32, 32), (1, 1)} and first.min() >= 0 and first.max() <= 1
     assert prior.constant or first.max() > first.min()
 
 
@@ -96,7 +99,18 @@ def test_a_prior_map_is_finite_in_0_1_and_repeats(name: str) -> None:
 def test_a_prior_takes_images_that_are_not_square(name: str) -> None:
     wide = face()
     others = split(dataclasses.replace(wide, hr=wide.hr[:24], lr=wide.lr[:6]), "ab")
-    assert build_prior(name).map_of(others["a"]).shape in {(24, 32), (1, 1)}
+    prior = build_prior(name)
+    shape = prior.map_of(others["a"]).shape
+    assert len(shape) == 3 and shape[0] < shape[1] if prior.has_tokens else shape in {(24, 32), (1, 1)}
+
+
+@pytest.mark.parametrize("name", [name for name in plugin_names("priors") if plugin_class("priors", name).takes_tokens])
+def test_a_prior_that_takes_tokens_gives_tokens_of_tokens(name: str) -> None:
+    others = split(face(), "ab")
+    base = build_prior("semantic_tokens")
+    prior = plugin_class("priors", name)(plugin_config("priors", name)(of="of"), base)
+    assert prior.has_tokens and prior.map_of(others["a"]).shape == base.map_of(others["a"]).shape
+    assert not build_prior(name).has_tokens, "of maps it gives maps"
 
 
 @pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if name != "none"])
@@ -121,6 +135,15 @@ def test_an_encoder_is_what_it_says(name: str) -> None:
     else:
         with pytest.raises(TypeError):
             encoder.attention(images)
+    if plugin.tokenises:
+        side = plugin.token_px(encoder.config)
+        with torch.no_grad():
+            tokens = encoder.tokens(images)
+        assert tokens.shape == (3, plugin.token_width(encoder.config), 32 // side, 40 // side)
+        assert torch.isfinite(tokens).all()
+    else:
+        with pytest.raises(TypeError):
+            encoder.tokens(images)
     if plugin.codes:
         with torch.no_grad():
             latents = encoder.encode(images)
