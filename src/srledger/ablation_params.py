@@ -175,9 +175,11 @@ class AblationParams(Params):
         grid_row = self.grid.rows[name]
         entry = self.entries.variants[grid_row.base]
         entry = entry.model_copy(update={"task": self.entries.ablations[grid_row.table].task or entry.task})
+        prior_at: tuple[str | int, ...] = ("variants", grid_row.base, "prior")
         for change in grid_row.changes:
             if "prior" in change.settings:
-                self._check_prior(str(change.settings["prior"]), entry.task, *change.keys)
+                prior_at = change.keys
+                self._check_prior(str(change.settings["prior"]), entry.task, *prior_at)
         changed = {key: value for key, value in grid_row.settings.items() if key in ("prior", "encoder")}
         entry = entry.model_copy(update=changed)
         config, training = (
@@ -187,6 +189,7 @@ class AblationParams(Params):
         row = self._made_row(
             name, "ablation", entry, ("variants", grid_row.base), [*config, *grid_row.layers("config")],
             [*self._layers(("scales", self.scale, "ablations", "training")), *training, *grid_row.layers("training")],
+            prior_at,
         )  # fmt: skip
         self._check_when(row, grid_row)
         if row.active and grid_row.changes:

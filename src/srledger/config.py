@@ -319,8 +319,12 @@ class Params:
         here: tuple[str, ...],
         more_config: Sequence[Layer] = (),
         more_training: Sequence[Layer] = (),
+        prior_at: tuple[str | int, ...] = (),
     ) -> Row:
-        """The row of an entry that stands at ``here``, with further layers over its own settings."""
+        """The row of an entry that stands at ``here``, with further layers over its own settings.
+
+        ``prior_at``: where its prior is named, if not there.
+        """
         self._must_be("method", entry.method, plugin_names("methods"), *here, "method")
         self._must_be("task", entry.task, self.tasks, *here, "task")
         self._check_prior(entry.prior, entry.task, *here)
@@ -346,7 +350,7 @@ class Params:
                 found=f"crop_px {crop}, scale_factor {task.scale_factor}",
                 expected=f"a multiple of {task.scale_factor}",
             )  # fmt: skip
-        check_reader(self, entry.method, config, self.priors[entry.prior], (*here, "prior"))
+        check_reader(self, entry.method, config, self.priors[entry.prior], prior_at or (*here, "prior"))
         check_crop(self, training, self.priors[entry.prior], task, (*here, "training"))
         encoder = encoder_of_row(self, entry, config, here)
         teacher = self._teacher(name, entry, training) if isinstance(entry, StudentEntry) else None

@@ -36,7 +36,9 @@ def check_is_map(params: Params, name: str, keys: tuple[str, ...]) -> None:
         )  # fmt: skip
 
 
-def check_reader(params: Params, method: str, config: PluginConfig, prior: PriorSpec, keys: tuple[str, ...]) -> None:
+def check_reader(
+    params: Params, method: str, config: PluginConfig, prior: PriorSpec, keys: tuple[str | int, ...]
+) -> None:
     """Raise SrledgerError where a method can't read a prior: tokens and not a map, or a map and not tokens.
 
     A constant map is read by all: for a method that reads tokens it is none.
@@ -90,6 +92,6 @@ def cells_a_side(encoder: EncoderSpec, side_px: int) -> int:
 
 
 def _others(params: Params, tokens: bool) -> str:
-    """The priors that give tokens, or those that give maps."""
-    found = [name for name in params.priors if params.priors[name].has_tokens == tokens]
+    """The priors that give tokens, or those that give maps; without those of the grid alone."""
+    found = [name for name in params.entries.priors if params.priors[name].has_tokens == tokens]
     return "one of " + ", ".join(found) if found else "there is none in params.yaml"
