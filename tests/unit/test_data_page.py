@@ -99,6 +99,19 @@ def test_public_pictures_are_shown_and_restricted_ones_never(explored: Path, tmp
     assert "test_a (test)" in text  # ids and numbers stand there all the same
 
 
+def test_tokens_are_shown_and_explained_where_there_are_some(explored: Path, tmp_path: Path) -> None:
+    rows = build_rows(tmp_path / "rows", explored)
+    without = render_data_page(rows, CONFIG)
+    facts = read_json(rows / "exploration" / "open_set.json")
+    sample = facts["tasks"]["open_set_x4"]["samples"][0]
+    sample["tokens"] = {"semantics": sample["pictures"]["hr"]}
+    write_json(rows / "exploration" / "open_set.json", facts)
+    shown = render_data_page(rows, CONFIG)
+    assert "principal components" in shown and "tokens of the prior semantics" in shown
+    assert "principal components" not in without
+    assert len(_Page(shown).pictures) == len(_Page(without).pictures) + 1
+
+
 def test_a_private_report_shows_all(explored: Path, tmp_path: Path) -> None:
     rows = build_rows(tmp_path / "rows", explored, private=True)
     page = _Page(render_data_page(rows, CONFIG))

@@ -18,21 +18,23 @@ from srledger.errors import SrledgerError
 from srledger.exploration import explore_dataset
 from srledger.exploration.pictures import THUMBNAIL_PX, degradation_pictures, pixel_moments
 from srledger.exploration.resemblance import resemblances
+from srledger.exploration.token_colours import coloured, enlarged_cells
 from srledger.packs import Pack, PackWriter
 from srledger.seeds import numpy_generator
 from srledger.settings import Dataset
 
 
 def priors_of(packs: Path) -> dict[str, dict[str, Path]]:
-    """Maps of a ramp and of a constant for every image of a task."""
-    folders = {name: packs.parent / "priors" / name for name in ("ramp", "flat")}
+    """Maps of a ramp and of a constant for every image of a task, and tokens of two halves."""
+    folders = {name: packs.parent / "priors" / name for name in ("ramp", "flat", "halves")}
     for split in ("train", "val", "test"):
         writers = [PackWriter(folder / split, np.float16) for folder in folders.values()]
-        with writers[0] as ramps, writers[1] as flats:
+        with writers[0] as ramps, writers[1] as flats, writers[2] as halves:
             for image_id, hr in Pack(packs / f"{split}_hr").items():
                 ramp = np.broadcast_to(np.linspace(0, 1, hr.shape[1]), hr.shape[:2])[..., None]
                 ramps.add(image_id, ramp.astype(np.float16))
                 flats.add(image_id, np.full((1, 1, 1), 0.625, np.float16))
+                halves.add(image_id, np.eye(5, dtype=np.float16)[[[0, 0, 1, 1]] * 4])
     return {"faces_x4": folders}
 
 
@@ -111,6 +113,57 @@ def test_a_sample_shows_the_maps_of_its_priors(faces: tuple[dict[str, Any], Path
         ramp = np.asarray(Image.open(explored / "pictures" / sample["maps"]["ramp"]))
         assert ramp.shape == (32, 32) and ramp.dtype == np.uint8
         assert (np.diff(ramp.astype(int), axis=1) > 0).all() and ramp[0, 0] == 0 and ramp[0, -1] == 255
+
+
+def test_a_sample_shows_the_tokens_of_its_priors_in_colours(faces: tuple[dict[str, Any], Path, Path]) -> None:
+    facts, _, explored = faces
+    for sample in facts["tasks"]["faces_x4"]["samples"]:
+        assert set(sample["maps"]) == {"ramp", "flat"} and set(sample["tokens"]) == {"halves"}
+        shown = np.asarray(Image.open(explored / "pictures" / sample["tokens"]["halves"])).astype(int)
+        assert shown.shape == (32, 32, 3), "as large as the image, so that a cell is seen where it stands"
+        assert len(np.unique(shown[:, :16].reshape(-1, 3), axis=0)) == 1
+        assert np.abs(shown[0, 0] - shown[0, -1]).max() == 255
+
+
+def test_samples_without_tokens_say_nothing_of_them(tmp_path: Path) -> None:
+    raw = build_photos(tmp_path, {"test": {"a": photo("a", 40, 32)}})
+    packs = build_task("photos", raw, tmp_path / "packs")
+    (sample,) = explore_dataset("photos", raw, {"photos_x4": packs}, tmp_path / "explored")["tasks"]["photos_x4"][
+        "samples"
+    ]
+    assert set(sample) == {"id", "split", "drawn", "pictures", "maps"}, "reports made before there were tokens stand"
+
+
+def test_one_colour_means_one_thing_in_all_images() -> None:
+    rng = np.random.default_rng(0)
+    means = 9 * rng.standard_normal((3, 6))
+    kinds = [rng.integers(0, 3, shape) for shape in ((4, 4), (2, 6))]
+    grids = [(means[kind] + 0.01 * rng.standard_normal((*kind.shape, 6))).astype(np.float16) for kind in kinds]
+    colours = coloured(grids)
+    assert [one.shape for one in colours] == [(4, 4, 3), (2, 6, 3)] and colours[0].dtype == np.uint8
+    leading = np.concatenate([one.reshape(-1, 3) for one in colours])[:, :2].astype(int)
+    kind = np.concatenate([one.ravel() for one in kinds])
+    for k in range(3):
+        assert np.ptp(leading[kind == k], axis=0).max() < 8
+        assert np.abs(leading[kind == k][0] - leading[kind == (k + 1) % 3][0]).max() > 60
+    mirrored = coloured([grid[:, ::-1] for grid in grids])
+    assert all(np.array_equal(one[:, ::-1], other) for one, other in zip(colours, mirrored, strict=True))
+
+
+def test_colours_of_tokens_that_say_little_or_are_no_numbers() -> None:
+    assert not coloured([np.ones((3, 4, 5), np.float16)])[0].any(), "all alike: black"
+    two = coloured([np.arange(8, dtype=np.float16).reshape(2, 2, 2)])[0]
+    assert two[..., 0].max() == 255 and not two[..., 2].any(), "two channels have two components"
+    broken = np.eye(4, dtype=np.float16)[None]
+    broken[0, 0, 0] = np.nan
+    assert coloured([broken])[0].shape == (1, 4, 3), "a gate stops such tokens; a picture does not"
+
+
+def test_a_cell_covers_its_share_of_the_pixels() -> None:
+    grid = np.arange(6).reshape(2, 3)
+    large = enlarged_cells(grid, 5, 7)
+    assert large.shape == (5, 7) and np.array_equal(large[[0, 0, 0, 4], [0, 3, 6, 6]], [0, 1, 2, 5])
+    assert np.array_equal(enlarged_cells(grid, 4, 6), grid.repeat(2, 0).repeat(2, 1))
 
 
 def test_one_image_of_its_own_size_and_nothing_else(tmp_path: Path) -> None:
