@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ class DinoV2(Encoder):
     model: ClassVar[str]
     width: ClassVar[int]
     config: DinoV2Config
+    vit: Any  # timm's
 
     def __init__(self, config: DinoV2Config, weight_files: Mapping[str, Path]) -> None:
         super().__init__(config, weight_files)
