@@ -13,13 +13,13 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from srledger.diffusion.autoencoder import Autoencoder, kl_to_standard_normal
+from srledger.diffusion.autoencoder import Autoencoder
 from srledger.diffusion.config import DiffusionConfig, Schedule, Target
-from srledger.diffusion.images import symmetric
 from srledger.diffusion.latent import LatentDiffusion
 from srledger.diffusion.objective import Objective
 from srledger.diffusion.unet import Unet
-from srledger.encoders import Encoder, EncoderLearner
+from srledger.encoders import Encoder
+from srledger.encoders._autoencoding import Autoencoding
 from srledger.methods import Batch
 from srledger.plugins import PluginConfig
 
@@ -110,36 +110,25 @@ class LatentDiffusionEncoder(Encoder):
         return LatentLearning(self, scale_factor)
 
 
-class LatentLearning(EncoderLearner):
-    """Trains the parts of a latent diffusion model one after another.
+class LatentLearning(Autoencoding):
+    """Trains the parts of a latent diffusion model one after another."""
 
-    Buffers:
-        count, total, squares: float64, of all latent values seen while they were measured, per channel.
-    """
-
-    count: torch.Tensor
-    total: torch.Tensor
-    squares: torch.Tensor
+    encoder: LatentDiffusionEncoder
 
     def __init__(self, encoder: LatentDiffusionEncoder, scale_factor: int) -> None:
-        super().__init__()
-        self.scale_factor = scale_factor
-        self.encoder = encoder
-        self.objective = Objective(encoder.config.diffusion, continuous=False)
-        for name in ("count", "total", "squares"):
-            self.register_buffer(name, torch.zeros(encoder.config.channels, dtype=torch.float64))
-
-    @property
-    def learned(self) -> Encoder:
-        return self.encoder
+        config = encoder.config
+        super().__init__(
+            encoder, encoder.model, config.channels, scale_factor, config.kl_weight, config.gradient_weight
+        )  # fmt: skip
+        self.objective = Objective(config.diffusion, continuous=False)
 
     def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The reconstruction of the autoencoder, then the denoiser's loss on its latents."""
         config = self.encoder.config
         if batch.progress < config.autoencoder_share * (1 - config.decoder_share):
-            return self._reconstruction(batch)
+            return self.reconstruction(batch)
         if batch.progress < config.autoencoder_share:
-            return self._reconstruction_of_fixed_latents(batch)
+            return self.reconstruction_of_fixed_latents(batch)
         with torch.no_grad():
             latents = self.encoder.encode(batch.hr)
         everywhere = torch.ones_like(latents[:, :1])
@@ -148,36 +137,3 @@ class LatentLearning(EncoderLearner):
             lambda z, level: denoiser(z, level.signal), latents, everywhere, batch.generator
         )  # fmt: skip
         return {"denoiser": total, "total": total}
-
-    def _reconstruction(self, batch: Batch) -> dict[str, torch.Tensor]:
-        model = self.encoder.model
-        mean, log_variance = model.autoencoder.posterior(model.prepared(batch.hr))
-        noise = torch.randn(mean.shape, generator=batch.generator, device=mean.device)
-        terms = self._distance(mean + (0.5 * log_variance).exp() * noise, batch.hr)
-        kl = kl_to_standard_normal(mean, log_variance)
-        return {**terms, "kl": kl, "total": terms["total"] + self.encoder.config.kl_weight * kl}
-
-    def _reconstruction_of_fixed_latents(self, batch: Batch) -> dict[str, torch.Tensor]:
-        model = self.encoder.model
-        with torch.no_grad():
-            mean, log_variance = model.autoencoder.posterior(model.prepared(batch.hr))
-            self._measure(mean)
-        noise = torch.randn(mean.shape, generator=batch.generator, device=mean.device)
-        return self._distance(mean + (0.5 * log_variance).exp() * noise, batch.hr)
-
-    def _distance(self, latents: torch.Tensor, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        height, width = images.shape[-2:]
-        wrong = self.encoder.model.autoencoder.decode(latents)[..., :height, :width] - symmetric(images)
-        pixel = wrong.abs().mean()
-        gradient = wrong.diff(dim=-1).abs().mean() + wrong.diff(dim=-2).abs().mean()
-        return {"pixel": pixel, "total": pixel + self.encoder.config.gradient_weight * gradient}
-
-    def _measure(self, latents: torch.Tensor) -> None:
-        values = latents.double().transpose(0, 1).flatten(1)
-        self.count += values.shape[1]
-        self.total += values.sum(dim=1)
-        self.squares += values.square().sum(dim=1)
-        mean = self.total / self.count
-        model = self.encoder.model
-        model.latent_mean.copy_(mean)
-        model.latent_std.copy_((self.squares / self.count - mean.square()).clamp(min=1e-12).sqrt())
