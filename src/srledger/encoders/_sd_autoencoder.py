@@ -88,7 +88,9 @@ class Up(nn.Module):
 class Level(nn.Module):
     """Residuals of one width, and what leads to the next level (None: it is the last)."""
 
-    def __init__(self, channels_in: int, channels: int, blocks: int, groups: int, leads: type[Down | Up] | None) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, blocks: int, groups: int, leads: type[Down | Up] | None
+    ) -> None:
         super().__init__()
         widths = [channels_in, *[channels] * blocks]
         self.resnets = nn.ModuleList([Residual(*pair, groups) for pair in itertools.pairwise(widths)])

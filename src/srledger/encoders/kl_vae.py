@@ -23,7 +23,7 @@ from srledger.plugins import PluginConfig
 
 
 class Config(PluginConfig):
-    """Sizes, and how it learns; by default f = 4, four channels, 6.3 million parameters."""
+    """Sizes, and how it learns; by default f = 4, four channels, 5.1 million parameters."""
 
     patch_px: int = Field(default=1, ge=1, description="side of the patches that the network sees as pixels")
     widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=1, description="per level, finest first")
@@ -33,7 +33,10 @@ class Config(PluginConfig):
     kl_weight: float = Field(default=1e-4, ge=0, description="on the mean KL divergence of a latent value, in nats")
     gradient_weight: float = Field(default=0.0, ge=0, description="on the L1 distance of neighbours' differences")
     decoder_share: float = Field(
-        default=0.2, gt=0, lt=1, description="of the training, at its end: the decoder alone, the latents being measured"
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="of the training, at its end: the decoder alone, the latents being measured",
     )
 
     @model_validator(mode="after")

@@ -78,6 +78,8 @@ class PcaCodec(Encoder):
         total = torch.zeros(numbers, dtype=torch.float64)
         products = torch.zeros(numbers, numbers, dtype=torch.float64)
         for image in images:
+            if min(image.hr.shape[:2]) < self.config.factor:
+                continue  # it has no whole patch
             patches = self._patches_of(image.hr)
             count += len(patches)
             total += patches.sum(dim=0)
