@@ -149,11 +149,8 @@ def waves(shapes: dict[str, torch.Size]) -> dict[str, torch.Tensor]:
     found = {}
     for k, (name, shape) in enumerate(sorted(shapes.items())):
         wave = torch.sin(torch.arange(shape.numel(), dtype=torch.float64) * 0.7 + k).reshape(shape)
-        if len(shape) > 1:
-            wave = wave / shape[1:].numel() ** 0.5
-        else:
-            wave = 0.1 * wave + (1 if name.endswith("weight") else 0)
-        found[name] = wave.float()
+        offset = 1 if name.endswith("weight") else 0
+        found[name] = (wave / shape[1:].numel() ** 0.5 if len(shape) > 1 else offset + 0.1 * wave).float()
     return found
 
 

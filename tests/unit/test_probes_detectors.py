@@ -68,7 +68,7 @@ class Faces(MadeUp):
     def train_landmarks(self) -> list[np.ndarray]:
         return [FACE, FACE + 2]
 
-    def detector(self, name: str) -> Faces:  # type: ignore[override]
+    def encoder(self, name: str) -> Faces:  # type: ignore[override]
         return self
 
     def detect(

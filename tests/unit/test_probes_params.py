@@ -9,7 +9,7 @@ import pytest
 from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.plugins import plugin_class, plugin_config, plugin_names
-from srledger.probes import DetectorsConfig, EncodersConfig, MapsConfig, RowsConfig
+from srledger.probes import CodecsConfig, DetectorsConfig, EncodersConfig, MapsConfig, RowsConfig
 from srledger.probing.spec import rows_of
 from srledger.yamlmap import YamlFile
 
@@ -69,4 +69,5 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, entry: str, said: str)
 @pytest.mark.parametrize("name", plugin_names("probes"))
 def test_a_probe_says_what_it_shows_and_its_settings_are_of_a_known_kind(name: str) -> None:
     assert len((plugin_class("probes", name).__doc__ or "").strip()) > 60
-    assert issubclass(plugin_config("probes", name), RowsConfig | MapsConfig | EncodersConfig | DetectorsConfig)
+    kinds = RowsConfig | MapsConfig | EncodersConfig | DetectorsConfig | CodecsConfig
+    assert issubclass(plugin_config("probes", name), kinds)

@@ -1,8 +1,8 @@
 """The autoencoder of Stable Diffusion, its layers named as in diffusers' ``AutoencoderKL``, so that its files load.
 
 Written here, as SqueezeNet is, since the pipeline needs no other part of diffusers. Source: Rombach et al., "High-
-resolution image synthesis with latent diffusion models", CVPR 2022; diffusers 0.42, whose outputs are golden values of
-the tests.
+resolution image synthesis with latent diffusion models", CVPR 2022; diffusers 0.42.1, whose outputs are golden values
+of the tests.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Config(PluginConfig):
         default=0.2,
         gt=0,
         lt=1,
-        description="of the training, at its end: the decoder alone, the latents being measured",
+        description="of the training, its end: the decoder alone, the latents being measured",
     )
 
     @model_validator(mode="after")

@@ -86,7 +86,8 @@ class PcaCodec(Encoder):
             products += patches.T @ patches
         if not count:
             raise SrledgerError(
-                "the codec pca_codec has no patches to learn from", expected=f"images of {self.config.factor} px and more"
+                "the codec pca_codec has no patches to learn from",
+                expected=f"images of {self.config.factor} px and more",
             )  # fmt: skip
         mean = total / count
         variances, vectors = torch.linalg.eigh((products / count - torch.outer(mean, mean)) / 255**2)

@@ -68,6 +68,17 @@ class DetectorsConfig(PluginConfig):
     images: int = Field(default=200, ge=1, description="the first test images")
 
 
+class CodecsConfig(PluginConfig):
+    """Settings of a probe of codecs, the encoders whose latents methods work on."""
+
+    task: str = Field(description="whose HR test images they encode")
+    codecs: tuple[str, ...] = Field(
+        min_length=1,
+        description="entries of `encoders` with latents; those that can't be had are named and passed over",
+    )
+    images: int = Field(default=100, ge=1, description="the first test images")
+
+
 class ProbeUnavailable(Exception):
     """A probe can't be had here; its text is the reason and names nothing of this machine."""
 
@@ -204,7 +215,7 @@ class Look:
 
 
 class Probe(abc.ABC):
-    """An analysis. Its ``Config`` derives from one of the four above; its docstring is shown to readers.
+    """An analysis. Its ``Config`` derives from one of the five above; its docstring is shown to readers.
 
     The module must import neither torch nor matplotlib at its top: the report is made without the one, and the
     numbers without the other.

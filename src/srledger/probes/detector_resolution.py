@@ -100,7 +100,7 @@ class DetectorResolution(Probe):
 
         images = [reduced_and_back(hr, side_px) for _, hr, _ in faces]
         asked = Asked(min(self.config.confidences), self.config.iou)
-        found = source.detector(name).detect(images, [points for *_, points in faces], asked)
+        found = source.encoder(name).detect(images, [points for *_, points in faces], asked)
         for (image_id, hr, points), every in zip(faces, found, strict=True):
             for confidence in self.config.confidences:
                 boxes = every.of(tuple(dict.fromkeys(every.classes)), confidence)

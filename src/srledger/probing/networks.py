@@ -54,9 +54,11 @@ def _lesson(spec: EncoderSpec) -> str:
     plugin = plugin_class("encoders", spec.plugin)
     if plugin.fits:
         return "in closed form"
-    how = "an autoencoder, then noise" if plugin.denoises else "self-distillation"
+    how = "an autoencoder" if plugin.codes else "self-distillation"
+    how += ", then noise" if plugin.denoises else ""
     return f"{'boxes around landmarks' if plugin.learns_landmarks else how}, {spec.training.steps} steps"
 
 
 def _published(plugin: str) -> str:
-    return f"ImageNet: published weights, {catalogue()[plugin].note.partition(',')[0]}"
+    learned = "" if plugin_class("encoders", plugin).codes else "ImageNet: "  # of codecs the note says all
+    return f"{learned}published weights, {catalogue()[plugin].note.partition(',')[0]}"

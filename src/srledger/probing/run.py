@@ -18,6 +18,7 @@ from srledger.plugins import PACKAGE, plugin_class
 from srledger.prior_config import is_made, why_no_encoder, why_no_prior
 from srledger.probes import (
     INDEX,
+    CodecsConfig,
     DetectorsConfig,
     EncodersConfig,
     MapsConfig,
@@ -28,7 +29,7 @@ from srledger.probes import (
 )
 from srledger.probing.networks import network_facts
 from srledger.probing.source import Images, RestoredKey, Source
-from srledger.probing.spec import rows_of, task_of
+from srledger.probing.spec import asked_encoders, rows_of, task_of
 from srledger.progress import Progress
 from srledger.reporting.rows import HASHES
 from srledger.settings import ProbeSpec
@@ -105,7 +106,13 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
             "hr": read_json(packs / "test_hr.json")["sha256"],
             "all": sha256_file(packs / "images.json"),
         }
-        _take_detectors(params, layout, config.detectors, record)
+    if isinstance(config, CodecsConfig):
+        if not params.tasks[config.task].active:
+            return None
+        record["task"], record["encoders"] = config.task, []
+        record["inputs"]["hr"] = read_json(layout.packs(config.task) / "test_hr.json")["sha256"]
+    if (asked := asked_encoders(config)) is not None:
+        _take_encoders(params, layout, asked.names, record)
         if not record["encoders"] and not record["missing"]:
             return None
     if isinstance(config, RowsConfig):
@@ -143,8 +150,8 @@ def _take_priors(params: Params, layout: Layout, names: Sequence[str], record: d
         record["priors"].append(prior)
 
 
-def _take_detectors(params: Params, layout: Layout, names: Sequence[str], record: dict[str, Any]) -> None:
-    """Note the detectors of a probe that this scale makes; of those whose weights can't be had, why."""
+def _take_encoders(params: Params, layout: Layout, names: Sequence[str], record: dict[str, Any]) -> None:
+    """Note the detectors or codecs of a probe that this scale makes; of those whose weights can't be had, why."""
     for name in names:
         if not is_made(params.entries.encoders[name], params.scale):
             continue
@@ -194,8 +201,8 @@ def _why_not(spec: ProbeSpec, record: dict[str, Any]) -> str | None:
     """Why a probe has nothing to look at."""
     if isinstance(spec.config, MapsConfig) and not record["priors"]:
         return "none of its priors has maps"
-    if isinstance(spec.config, DetectorsConfig) and not record["encoders"]:
-        return "none of its detectors is at hand"
+    if (asked := asked_encoders(spec.config)) is not None and not record["encoders"]:
+        return f"none of its {asked.key} is at hand"
     if not isinstance(spec.config, RowsConfig):
         return None
     if not record["rows"]:

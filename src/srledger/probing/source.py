@@ -60,7 +60,7 @@ class Source:
         say: called with a few words before something that takes long.
         restored: images that were restored for other probes of this task; taken from, and added to.
         priors: those of the probe's priors that have maps at this scale.
-        encoders: those of the probe's detectors that were made at this scale.
+        encoders: those of the probe's detectors or codecs that were made at this scale.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Source:
         """Landmarks of the training images that have some, float64 ``5 x 2`` in HR pixels."""
         return [points for points in self._landmarks("train").values() if points is not None]
 
-    def detector(self, name: str) -> Encoder:
-        """A detector that was made at this scale, frozen."""
+    def encoder(self, name: str) -> Encoder:
+        """A detector or codec that was made at this scale, frozen."""
         from srledger.pipeline_encoders import load_encoder
         from srledger.training.determinism import prepare_torch
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from srledger.ablations import Grid
 from srledger.config import Params
 from srledger.errors import SrledgerError
-from srledger.plugins import plugin_class, plugin_config, plugin_names
-from srledger.probes import DetectorsConfig, EncodersConfig, MapsConfig, RowsConfig
+from srledger.plugins import PluginConfig, plugin_class, plugin_config, plugin_names
+from srledger.probes import CodecsConfig, DetectorsConfig, EncodersConfig, MapsConfig, RowsConfig
 from srledger.settings import ProbeSpec
 from srledger.token_priors import check_is_map
 from srledger.weights import catalogue
@@ -29,14 +30,14 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
     for key in ("metrics", "distances"):
         for metric in getattr(config, key, ()):
             params._check_metric(metric, (*here, "config", key))
-    if isinstance(config, MapsConfig | EncodersConfig | DetectorsConfig):
+    if isinstance(config, MapsConfig | EncodersConfig | DetectorsConfig | CodecsConfig):
         params._must_be("task", config.task, params.tasks, *here, "config", "task")
     if isinstance(config, EncodersConfig):
         for k, encoder in enumerate(config.encoders):
             known = [*params.entries.encoders, *(one for one in plugin_names("encoders") if one in catalogue())]
             params._must_be("encoder", encoder, known, *here, "config", "encoders", k)
-    if isinstance(config, DetectorsConfig):
-        _check_detectors(params, config, here)
+    if (asked := asked_encoders(config)) is not None:
+        _check_encoders(params, asked, here)
     if isinstance(config, MapsConfig):
         for prior in config.priors:
             params._check_prior(prior, config.task, *here, "config")
@@ -60,18 +61,42 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
     return ProbeSpec(name, entry.title, plugin, config)
 
 
-def _check_detectors(params: Params, config: DetectorsConfig, here: tuple[str, ...]) -> None:
-    for k, name in enumerate(config.detectors):
-        place: tuple[str | int, ...] = (*here, "config", "detectors", k)
-        params._must_be("encoder", name, params.entries.encoders, *place)
-        plugin = params.entries.encoders[name].encoder
-        if not plugin_class("encoders", plugin).detects:
-            able = [
-                key for key, one in params.entries.encoders.items() if plugin_class("encoders", one.encoder).detects
-            ]
+@dataclasses.dataclass(frozen=True)
+class AskedEncoders:
+    """The entries of ``encoders`` that a probe asks itself.
+
+    Attributes:
+        key: of its settings.
+        ability: class attribute that each must have; ``lack`` is said of one without it.
+    """
+
+    key: str
+    names: tuple[str, ...]
+    ability: str
+    lack: str
+
+
+def asked_encoders(config: PluginConfig) -> AskedEncoders | None:
+    """Detectors or codecs of a probe; None for another probe."""
+    if isinstance(config, DetectorsConfig):
+        return AskedEncoders("detectors", config.detectors, "detects", "detects nothing")
+    if isinstance(config, CodecsConfig):
+        return AskedEncoders("codecs", config.codecs, "codes", "has no latents")
+    return None
+
+
+def _check_encoders(params: Params, asked: AskedEncoders, here: tuple[str, ...]) -> None:
+    def able(plugin: str) -> bool:
+        return bool(getattr(plugin_class("encoders", plugin), asked.ability))
+
+    entries = params.entries.encoders
+    for k, name in enumerate(asked.names):
+        place: tuple[str | int, ...] = (*here, "config", asked.key, k)
+        params._must_be("encoder", name, entries, *place)
+        if not able(entries[name].encoder):
             raise SrledgerError(
-                f"the encoder '{name}' detects nothing", where=params.file.place(place), found=plugin,
-                expected="one of " + ", ".join(able),
+                f"the encoder '{name}' {asked.lack}", where=params.file.place(place), found=entries[name].encoder,
+                expected="one of " + ", ".join(key for key, one in entries.items() if able(one.encoder)),
             )  # fmt: skip
 
 
