@@ -54,12 +54,15 @@ class Method(Learner):
             method is built with the encoder, as ``(config, scale_factor, encoder)``, and holds it: a run saves the
             encoder's weights with its own.
         reads_tokens: its prior is a grid of tokens, or a constant map: no tokens. Others read maps alone.
+        any_scale_factor: its weights restore at other scale factors than they have learnt (it enlarges LR first, say):
+            a transfer may then measure it on a task of another factor.
     """
 
     trainable: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ()
     builds_on: ClassVar[tuple[Literal["codes", "denoises"], ...]] = ()
     reads_tokens: ClassVar[bool] = False
+    any_scale_factor: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, scale_factor: int) -> None:
         super().__init__()
@@ -73,6 +76,11 @@ class Method(Learner):
     @classmethod
     def check_tokens(cls, config: PluginConfig, width: int) -> None:
         """Raise ValueError where the settings of a row do not go with tokens of ``width`` channels."""
+
+    @classmethod
+    def network_evaluations(cls, config: PluginConfig) -> int:
+        """How often restoring an image evaluates the network; each branch of a guidance counts. Here: once."""
+        return 1
 
     def load_published(self, files: Mapping[str, Path]) -> None:
         """Load the files of ``weights`` (catalogue name -> checked file); only for methods that name some."""

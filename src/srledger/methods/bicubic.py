@@ -19,6 +19,12 @@ class Bicubic(Method):
     """No network, no parameters."""
 
     trainable = False
+    any_scale_factor = True
+
+    @classmethod
+    def network_evaluations(cls, config: PluginConfig) -> int:
+        """There is none."""
+        return 0
 
     def restore(self, lr: torch.Tensor, prior: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """MATLAB-compatible bicubic upscaling by the scale factor."""

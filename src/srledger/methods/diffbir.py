@@ -101,7 +101,14 @@ class DiffBir(Method):
     """Noise to latents under the hint E(I_reg), decoded, with the low frequencies of I_reg, the regression's image."""
 
     builds_on = ("codes", "denoises")
+    any_scale_factor = True
     config: Config
+
+    @classmethod
+    def network_evaluations(cls, config: PluginConfig) -> int:
+        """Of the denoiser: one a step and sample."""
+        assert isinstance(config, Config)
+        return config.sampling_steps * config.samples
 
     def __init__(self, config: Config, scale_factor: int, encoder: Encoder) -> None:
         super().__init__(config, scale_factor)

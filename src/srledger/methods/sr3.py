@@ -18,6 +18,7 @@ from srledger.diffusion.objective import Objective
 from srledger.diffusion.sampler import Sampler, Trace
 from srledger.diffusion.unet import Unet
 from srledger.methods import Batch, Method
+from srledger.plugins import PluginConfig
 
 
 class Config(DiffusionConfig):
@@ -46,7 +47,14 @@ class Config(DiffusionConfig):
 class Sr3(Method):
     """The U-Net on six channels: the enlarged LR image and ``z``."""
 
+    any_scale_factor = True
     config: Config
+
+    @classmethod
+    def network_evaluations(cls, config: PluginConfig) -> int:
+        """Of the denoiser: one a step and sample."""
+        assert isinstance(config, Config)
+        return config.sampling_steps * config.samples
 
     def __init__(self, config: Config, scale_factor: int) -> None:
         super().__init__(config, scale_factor)

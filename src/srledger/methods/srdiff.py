@@ -22,6 +22,7 @@ from srledger.diffusion.level import Denoise
 from srledger.diffusion.objective import Objective
 from srledger.diffusion.sampler import Sampler, Trace
 from srledger.methods import Batch, Method
+from srledger.plugins import PluginConfig
 
 RESIDUAL_SCALE = 2.0  # residuals are small: twice as large they fill [-1, 1] better
 LONGEST_PERIOD = 10_000  # of the step embedding
@@ -199,6 +200,12 @@ class SrDiff(Method):
     """``residual = 2 (HR - enlarged LR)`` in [-1, 1] is what diffuses; the encoder's features condition it."""
 
     config: Config
+
+    @classmethod
+    def network_evaluations(cls, config: PluginConfig) -> int:
+        """Of the denoiser: one a step and sample."""
+        assert isinstance(config, Config)
+        return config.sampling_steps * config.samples
 
     def __init__(self, config: Config, scale_factor: int) -> None:
         super().__init__(config, scale_factor)

@@ -44,11 +44,11 @@ class Config(CodecsConfig):
 
 
 class CodecCeiling(Probe):
-    """Every HR image is encoded and decoded again, without noise and without a method between, and compared with itself.
+    """Every HR image is encoded and decoded again, with neither noise nor a method between, and compared with itself.
 
-    No restorer on these latents can be expected to do better, unless what comes after its decoder adds to the image. Share:
-    latent numbers per number of the image. Deviation: of the latents over space and channels, mean over images; diffusion
-    and flow matching take it for 1.
+    No restorer on these latents can be expected to do better, unless what comes after its decoder adds to the image.
+    Share: latent numbers per number of the image. Deviation: of the latents over space and channels, mean over images;
+    diffusion and flow matching take it for 1.
     """
 
     config: Config
