@@ -18,7 +18,7 @@ from srledger.evaluation.config import EvaluationConfig
 from srledger.io import sha256_file, sha256_json, write_json
 from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
 from srledger.orchestration import OrchestrationConfig
-from srledger.plugins import PACKAGE, plugin_config, plugin_names
+from srledger.plugins import PACKAGE, plugin_class, plugin_config, plugin_names
 from srledger.prior_config import (
     check_prior_of_graph,
     check_scales,
@@ -396,10 +396,13 @@ class Params:
         self._check_prior(entry.prior, entry.task, *keys)
         check_prior_of_graph(self, entry.prior, *keys)
         row, task = self.rows[entry.row], self.tasks[entry.task]
-        if row.task.scale_factor != task.scale_factor and row.method != "bicubic":
+        if row.task.scale_factor != task.scale_factor and not plugin_class("methods", row.method).any_scale_factor:
+            able = [name for name in plugin_names("methods") if plugin_class("methods", name).any_scale_factor]
             raise SrledgerError(
-                "a row can't be measured at another scale factor", where=self.file.place(keys),
-                found=f"x{task.scale_factor}", expected=f"x{row.task.scale_factor}, as {row.name} was trained",
+                f"a row of the method '{row.method}' can't be measured at another scale factor",
+                where=self.file.place(keys), found=f"x{task.scale_factor}",
+                expected=f"x{row.task.scale_factor}, as {row.name} was trained",
+                mend=f"take a task of x{row.task.scale_factor}, or a row of {', '.join(able)}",
             )  # fmt: skip
         check_reader(self, row.method, row.config, self.priors[entry.prior], (*keys, "prior"))
         return Evaluation(name, row, task, self.priors[entry.prior], self.is_active(name), self.why_unavailable(name))

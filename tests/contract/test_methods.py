@@ -35,13 +35,13 @@ def encoder_with(abilities: tuple[str, ...]) -> Encoder:
     return plugin_class("encoders", name)(plugin_config("encoders", name)(**SMALL_ENCODERS[name]), {}).eval()
 
 
-def build(name: str) -> Method:
+def build(name: str, factor: int = FACTOR) -> Method:
     """The method with its widths made small, where its Config has them, on an encoder where it builds on one."""
     plugin, config = plugin_class("methods", name), plugin_config("methods", name)
     small = {key: value for key, value in SHRINKS.items() if key in config.model_fields}
     torch.manual_seed(0)
     built_on = (encoder_with(plugin.builds_on),) if plugin.builds_on else ()
-    return plugin(config(**small), FACTOR, *built_on)
+    return plugin(config(**small), factor, *built_on)
 
 
 def batch(size: int = 3, progress: float = 0.5) -> Batch:
@@ -121,3 +121,17 @@ def test_the_default_config_is_whole(name: str) -> None:
 def test_an_unknown_plugin_names_the_nearest() -> None:
     with pytest.raises(SrledgerError, match="rrdb"):
         plugin_class("methods", "rrbd")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in plugin_names("methods") if plugin_class("methods", name).any_scale_factor]
+)
+def test_weights_of_a_method_of_any_scale_factor_fit_at_each(name: str) -> None:
+    shapes = [{key: value.shape for key, value in build(name, by).state_dict().items()} for by in (2, 3, 4, 8)]
+    assert all(each == shapes[0] for each in shapes)
+
+
+@methods
+def test_network_evaluations_are_a_number_of_the_settings_alone(name: str) -> None:
+    plugin, config = plugin_class("methods", name), plugin_config("methods", name)()
+    assert plugin.network_evaluations(config) >= (1 if plugin.trainable or plugin.weights else 0)

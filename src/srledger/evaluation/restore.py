@@ -24,7 +24,7 @@ def load_method(evaluation: Evaluation, layout: Layout, seed: int) -> Method:
         SrledgerError: the weights of its run are of another architecture.
     """
     row = evaluation.row
-    # A method without weights may be asked for another scale factor than its row's.
+    # A transfer may ask for another scale factor than its row's; params.yaml is checked for whether the method can.
     method = build_method({**row.resolved(), "scale_factor": evaluation.task.scale_factor})
     weights = layout.run(row.trained.name) / f"seed{seed}" / "weights.safetensors"
     if weights.exists():

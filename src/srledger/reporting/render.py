@@ -84,7 +84,17 @@ def render_report(
 
 
 def _trained_elsewhere(rows: Rows, table: Table) -> dict[str, str]:
-    return {row: task for row in table.rows if (task := trained_elsewhere(rows, row, table.task))}
+    """Row -> the task that it was trained on, with the scale factor where that is another."""
+    return {
+        row: task + _other_factor(rows, task, table.task)
+        for row in table.rows
+        if (task := trained_elsewhere(rows, row, table.task))
+    }
+
+
+def _other_factor(rows: Rows, trained_on: str, measured_on: str) -> str:
+    theirs, ours = (rows.tasks.get(task, {}).get("scale_factor") for task in (trained_on, measured_on))
+    return "" if theirs in (None, ours) else f" (x{theirs}; here it is x{ours})"
 
 
 def write_if_new(path: Path, data: bytes) -> None:

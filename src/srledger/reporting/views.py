@@ -92,7 +92,7 @@ def build_view(
 ) -> TableView:
     """The view of one table from its cells (those of other tables are passed over).
 
-    ``trained_on`` names, for each row that was trained on another task, that task.
+    ``trained_on`` tells, for each row that was trained on another task, which one.
     """
     of_table = {(cell.row, cell.metric): cell for cell in cells if cell.table == table.name}
     best = {(row, found.column.metric) for found in comparisons if found.group for row in found.group.members}

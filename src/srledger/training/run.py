@@ -54,7 +54,7 @@ def build_method(resolved: Resolved, *, seed: int | None = None, encoder: Encode
 def load_trained(run_folder: Path, seed: int, scale_factor: int | None = None) -> Method:
     """The trained method of one seed of a finished run, ready to restore: its encoder's weights are in the run too.
 
-    ``scale_factor`` is for methods without weights, which may be asked for another factor than their row's.
+    ``scale_factor`` is for methods of any scale factor, which may be asked for another than their row's.
     """
     resolved = read_json(run_folder / "run.json")["resolved"]
     method = build_method({**resolved, "scale_factor": scale_factor or resolved["scale_factor"]})
