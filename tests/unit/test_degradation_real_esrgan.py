@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy import ndimage, stats
 from threadpoolctl import threadpool_limits
 
+from srledger.data.synthetic_faces import Config as FacesConfig
+from srledger.datasets import build_dataset, read_manifest
 from srledger.degradations import real_esrgan
 from srledger.degradations._operators.blur import Kernel
 from srledger.degradations.real_esrgan import Config, Drawn, DrawnRound, apply, draw, sizes_px
+from srledger.degrade import Degrader, degrade_task
+from srledger.io import read_json
+from srledger.packs import Pack
 from srledger.plugins import plugin_class
+from srledger.settings import Dataset, Task
 
 N = 4000
 FAMILIES = {
@@ -193,3 +202,91 @@ def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
     with threadpool_limits(4):
         together = [apply(photo(128), each, 4) for each in drawn]
     np.testing.assert_array_equal(alone, together)
+
+
+# What the table of specification III.1 says of what does not differ from draw to draw.
+TABLE = {
+    "max_kernel_px": 21,
+    "final_sinc_probability": 0.8,
+    "sinc_first_probability": 0.5,
+    "first": {
+        "blur_probability": 1.0, "sinc_probability": 0.1, "sigma_px": [0.2, 3], "beta_generalized": [0.5, 4],
+        "beta_plateau": [1, 2], "resize_probabilities": [0.2, 0.7, 0.1], "resize_factors": [0.15, 1.5],
+        "gaussian_probability": 0.5, "gaussian_sigma_255": [1, 30], "poisson_scale": [0.05, 3], "grey_probability": 0.4,
+        "jpeg_quality": [30, 95],
+    },
+    "second": {
+        "blur_probability": 0.8, "sinc_probability": 0.1, "sigma_px": [0.2, 1.5], "beta_generalized": [0.5, 4],
+        "beta_plateau": [1, 2], "resize_probabilities": [0.3, 0.4, 0.3], "resize_factors": [0.3, 1.2],
+        "gaussian_probability": 0.5, "gaussian_sigma_255": [1, 25], "poisson_scale": [0.05, 2.5],
+        "grey_probability": 0.4, "jpeg_quality": [30, 95],
+    },
+}  # fmt: skip
+
+
+def test_the_defaults_are_the_published_table() -> None:
+    assert Config().model_dump(mode="json") == TABLE
+
+
+def test_milder_chains_are_settings_and_not_other_files() -> None:
+    """StableSR's ranges."""
+    mild = {"resize_factors": (0.3, 1.5), "gaussian_sigma_255": (1.0, 15.0), "poisson_scale": (0.05, 2.0)}
+    config = Config.model_validate({"first": {**mild, "jpeg_quality": (60, 95)}})
+    rng = np.random.default_rng(3)
+    drawn = [draw(config, rng).first for _ in range(600)]
+    assert_uniform([each.resize.factor for each in drawn if each.resize.direction == "down"], 0.3, 1.0)
+    assert_uniform([each.noise.sigma_255 for each in drawn], 1, 15)
+    assert min(each.jpeg_quality for each in drawn) == 60
+
+
+DRAWN_FACES = Dataset(
+    "drawn", "synthetic_faces", FacesConfig(seed=0, size_px=64, n_identities={"train": 4, "val": 1, "test": 1})
+)
+TASK = Task("faces", DRAWN_FACES, "real_esrgan", Config(max_kernel_px=11), 4, 64, ())
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces of 64 px."""
+    folder = tmp_path_factory.mktemp("dataset") / "raw"
+    build_dataset(DRAWN_FACES, folder)
+    return folder
+
+
+def test_every_image_has_parameters_of_its_own_that_make_it_again(raw: Path, tmp_path: Path) -> None:
+    degrade_task(TASK, raw, tmp_path / "packs")
+    images = read_json(tmp_path / "packs" / "images.json")
+    records = [Drawn.model_validate(image["drawn"]) for image in images]
+    assert len({each.model_dump_json() for each in records}) == len(images) > 5
+    assert len({each.first.noise.seed for each in records} | {each.second.noise.seed for each in records}) == 2 * len(
+        images
+    )
+    for image, record in list(zip(images, records, strict=True))[:6]:
+        hr, lr = (Pack(tmp_path / "packs" / f"{image['split']}_{kind}").by_id(image["id"]) for kind in ("hr", "lr"))
+        np.testing.assert_array_equal(apply(np.asarray(hr), record, 4), lr)
+
+
+def test_an_image_draws_from_its_name_whoever_stands_beside_it(raw: Path) -> None:
+    rows = list(read_manifest(raw))
+    straight = {row.id: Degrader(TASK, raw).pair(row) for row in rows[:3]}
+    degrader = Degrader(TASK, raw)
+    for row in reversed(rows[:3]):
+        pair = degrader.pair(row)
+        assert pair.drawn == straight[row.id].drawn
+        np.testing.assert_array_equal(pair.lr, straight[row.id].lr)
+    elsewhere = dataclasses.replace(TASK, name="other", dataset=dataclasses.replace(DRAWN_FACES, name="other"))
+    assert Degrader(elsewhere, raw).pair(rows[0]).drawn == straight[rows[0].id].drawn
+
+
+def test_what_no_chain_can_do_is_refused() -> None:
+    for wrong in ({"max_kernel_px": 5}, {"max_kernel_px": 23}, {"final_sinc_probability": 1.1}, {"third": {}}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            Config.model_validate(wrong)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (8, 36), (64, 4)])
+def test_images_of_a_few_pixels_come_through(shape: tuple[int, int]) -> None:
+    hr = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    for k in range(8):
+        lr = apply(hr, draw(Config(), np.random.default_rng(k)), 4)
+        assert lr.shape == (shape[0] // 4, shape[1] // 4, 3)

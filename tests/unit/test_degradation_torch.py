@@ -140,6 +140,23 @@ def test_with_noise_the_chain_is_as_noisy_as_numpys() -> None:
     assert made == pytest.approx(expected, rel=0.1) and np.corrcoef(np.array(spreads).T)[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_batch_is_a_function_of_its_records(device: str) -> None:
+    """Noise too: no state of the device's generators has a say, and none is left behind."""
+    drawn = [draw(Config(), np.random.default_rng(k)) for k in range(4)]
+    again = [Drawn.model_validate_json(each.model_dump_json()) for each in drawn]
+    hrs = torch.from_numpy(np.stack([picture(32, 32, k) for k in range(4)])).to(device)
+    torch.manual_seed(1)
+    first = apply_batch(hrs, drawn, 4)
+    torch.manual_seed(2)
+    expected = torch.rand(3, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(apply_batch(hrs, again, 4), first)
+    assert torch.equal(torch.rand(3), expected)
+    assert first.shape == (4, 3, 8, 8) and first.device.type == device
+    torch.testing.assert_close((first * 255).round(), first * 255, rtol=0, atol=1e-4)
+    assert first.min() >= 0 and first.max() <= 1
+
+
 def test_a_sample_does_not_depend_on_its_batch() -> None:
     rng = np.random.default_rng(8)
     drawn = [draw(Config(), rng) for _ in range(6)]
