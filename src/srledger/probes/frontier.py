@@ -171,8 +171,8 @@ def _quality(
             if np.isfinite(values).all(axis=0).any():
                 found[row] = look.mean(values, row)
         elif of_seeds := facts["sets"][name].get(row):
-            values, errors = ([one[key] for one in of_seeds] for key in ("value", "standard_error"))
-            found[row] = set_interval(values, errors, min(one["n"] for one in of_seeds), look.alpha)
+            numbers, errors = ([one[key] for one in of_seeds] for key in ("value", "standard_error"))
+            found[row] = set_interval(numbers, errors, min(one["n"] for one in of_seeds), look.alpha)
     return found
 
 
