@@ -24,6 +24,7 @@ SHRINKS = {  # sizes that methods commonly have, made small
     "sampling_steps": 4,
     "restorer_width": 8,
     "restorer_blocks": 1,
+    "token_channels": 12,
 }
 SMALL_ENCODERS = {"latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1, 2)}}
 
@@ -44,12 +45,19 @@ def build(name: str, factor: int = FACTOR) -> Method:
     return plugin(config(**small), factor, *built_on)
 
 
-def batch(size: int = 3, progress: float = 0.5) -> Batch:
+def prior(name: str, size: int, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
+    """Maps as large as the HR images; for a method that takes tokens, one for every 8 x 8 px."""
+    if "token_channels" in plugin_config("methods", name).model_fields:
+        return torch.randn(size, SHRINKS["token_channels"], height // 8, width // 8, generator=generator)
+    return torch.rand(size, 1, height, width, generator=generator)
+
+
+def batch(name: str, size: int = 3, progress: float = 0.5) -> Batch:
     generator = torch_generator("contract", size)
     lr = torch.rand(size, 3, LR_PX, LR_PX, generator=generator)
     hr = torch.rand(size, 3, LR_PX * FACTOR, LR_PX * FACTOR, generator=generator)
-    prior = torch.rand(size, 1, LR_PX * FACTOR, LR_PX * FACTOR, generator=generator)
-    return Batch(lr, hr, prior, progress, torch_generator("contract loss"))
+    maps = prior(name, size, LR_PX * FACTOR, LR_PX * FACTOR, generator)
+    return Batch(lr, hr, maps, progress, torch_generator("contract loss"))
 
 
 methods = pytest.mark.parametrize("name", plugin_names("methods"))
@@ -57,7 +65,7 @@ methods = pytest.mark.parametrize("name", plugin_names("methods"))
 
 @methods
 def test_restore_gives_the_hr_shape(name: str) -> None:
-    given = batch()
+    given = batch(name)
     with torch.inference_mode():
         sr = build(name).eval().restore(given.lr, given.prior, [1, 2, 3])
     assert sr.shape == given.hr.shape and torch.isfinite(sr).all()
@@ -65,14 +73,15 @@ def test_restore_gives_the_hr_shape(name: str) -> None:
 
 @methods
 def test_restore_takes_images_that_are_not_square(name: str) -> None:
+    given = prior(name, 1, 32, 48, torch_generator("contract"))
     with torch.inference_mode():
-        sr = build(name).eval().restore(torch.rand(1, 3, 8, 12), torch.rand(1, 1, 32, 48), [1])
+        sr = build(name).eval().restore(torch.rand(1, 3, 8, 12), given, [1])
     assert sr.shape == (1, 3, 32, 48)
 
 
 @methods
 def test_restore_is_a_function_of_image_and_seed(name: str) -> None:
-    given, method = batch(), build(name).eval()
+    given, method = batch(name), build(name).eval()
     with torch.inference_mode():
         together = method.restore(given.lr, given.prior, [1, 2, 3])
         again = method.restore(given.lr, given.prior, [1, 2, 3])
@@ -86,10 +95,10 @@ def test_the_loss_trains_every_parameter(name: str) -> None:
     method = build(name).train()
     if not method.trainable:
         with pytest.raises(TypeError):
-            method.loss(batch())
+            method.loss(batch(name))
         return
     for progress in (0.0, 0.5):  # a method may teach one part after another
-        terms = method.loss(batch(progress=progress))
+        terms = method.loss(batch(name, progress=progress))
         assert all(term.ndim == 0 for term in terms.values())
         terms["total"].backward()
     wanting = [key for key, value in method.named_parameters() if value.requires_grad and value.grad is None]
@@ -98,7 +107,7 @@ def test_the_loss_trains_every_parameter(name: str) -> None:
 
 @methods
 def test_a_few_steps_lower_the_loss(name: str) -> None:
-    method, given = build(name).train(), batch(2)
+    method, given = build(name).train(), batch(name, 2)
     if not method.trainable:
         pytest.skip(f"{name} is not trained")
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)

@@ -95,6 +95,9 @@ class Method(Learner):
         """Loss terms of a student against its frozen teacher, as ``loss`` gives them."""
         raise TypeError(f"{type(self).__name__} has no distillation")
 
+    def start_from(self, teacher: Self) -> None:
+        """Set what a student starts from, before its first step; here nothing: it starts as it was drawn."""
+
     @abc.abstractmethod
     def restore(self, lr: torch.Tensor, prior: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """The SR images of a batch.

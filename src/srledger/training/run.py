@@ -141,6 +141,8 @@ def _train_seeds(
             teacher_sha256 = read_json(teacher_run / "run.json")["weights_sha256"][str(seed)]
         decides = [code_sha256, settings, seed, data, teacher_sha256, *([encoder_sha256] if encoder else [])]
         method = build_method(resolved, seed=seed, encoder=copy.deepcopy(encoder))
+        if teacher is not None:
+            method.start_from(teacher)
         job = Job(row, method, teacher, config, train, val)
         trained = train_in_scratch(job, seed, layout, sha256_json(decides))
         target = folder / f"seed{seed}"
