@@ -219,9 +219,11 @@ class Dit(nn.Module):
         for module in (one for part in of_time for one in part.modules()):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
-        last = [self.time_of_last[1], self.last, *(block.cross.last for block in self.blocks)]
-        for module in last:  # what is zero at first: velocities, and what the tokens say
-            nn.init.zeros_(module.weight)
+        # What is zero at first: velocities, and what the tokens say.
+        crosses = [block.cross for block in self.blocks if isinstance(block, Block)]
+        for layer in (self.time_of_last[1], self.last, *(cross.last for cross in crosses)):
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Semantic tokens ``... x token_channels`` as all blocks see them, ``... x width``; zeros are no semantics."""

@@ -223,7 +223,8 @@ class Vosr(Method):
         found = self.network(
             torch.cat([z, z]), torch.cat([full, partial]), torch.cat([time, time]), torch.cat([tokens, nothing])
         )
-        return guided(*found.chunk(2), weight)
+        of_full, of_partial = found.chunk(2)
+        return guided(of_full, of_partial, weight)
 
     def restore(
         self, lr: torch.Tensor, prior: torch.Tensor, seeds: Sequence[int], trace: Trace | None = None
@@ -254,10 +255,9 @@ class Vosr(Method):
                 return self.network(z, seen, time, tokens, torch.zeros_like(time))
             return self.both_branches(z, time, seen, config.guidance_alpha * seen, tokens, config.guidance)
 
-        size = degraded.shape[-2:]
         side = None if config.tile_px is None else config.tile_px // factor
-        windows = windows_over(*size, side, config.tile_overlap, config.patch)
-        return blended(of_window, windows, *size)
+        windows = windows_over(degraded.shape[-2], degraded.shape[-1], side, config.tile_overlap, config.patch)
+        return blended(of_window, windows, degraded.shape[-2], degraded.shape[-1])
 
     def _latents(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents of the degraded images, enlarged, and of the HR images."""
