@@ -8,8 +8,8 @@ crosses the flow in one jump. Sections of docs/methods.md (F) say the rest.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +32,19 @@ if TYPE_CHECKING:
     from srledger.encoders import Encoder
 
 
+STUDENT_SAMPLES = {"guidance": "target_guidance", "guidance_alpha": "target_alpha"}
+
+
+def _as_taught(name: str, otherwise: float) -> Callable[[dict[str, Any]], float]:
+    """The default of a setting of sampling: of a student, setting ``name`` of its target."""
+    return lambda found: found.get(name, otherwise) if found.get("one_step") else otherwise
+
+
 class Config(PluginConfig):
     """Size, the two branches, how it samples, and how a one-step student is taught; the defaults are the paper's.
+
+    What samples is what stands here, and so in the ledger: nothing is taken over from a training's range of alpha. A
+    student's guidance is that of its target, of which it takes one step.
 
     Class attributes:
         sampling_settings: settings that no loss reads, so that one network can be sampled with several values of each.
@@ -54,12 +65,6 @@ class Config(PluginConfig):
         default=(5.0, 1.0),
         description="mean and std of logit a: the full branch sees a c + sqrt(1 - a^2) n in training",
     )
-    sampling_steps: int = Field(default=25, ge=1)
-    guidance: float = Field(default=0.5, description="w: 1 is the full branch alone, below it is more generative")
-    guidance_alpha: float = Field(default=0.1, ge=0, le=1, description="alpha of the partial branch when it samples")
-    colour_fix: ColourFix = Field(default="adain_rgb", description="what it takes over from the enlarged LR image")
-    tile_px: int | None = Field(default=None, ge=1, description="larger images are sampled in tiles; null: none are")
-    tile_overlap: float = Field(default=0.125, ge=0.125, le=0.75, description="least share of a tile")
     one_step: bool = Field(default=False, description="a student, which is told where a jump ends")
     distillation: Literal["rcgm", "shortcut"] = Field(default="rcgm", description="what a student's jumps agree with")
     target_guidance: float = Field(default=0.5, description="w of the teacher's velocity that a student learns")
@@ -68,6 +73,20 @@ class Config(PluginConfig):
     teacher_step: float = Field(default=0.01, gt=0, lt=1, description="rcgm: Delta, of the teacher's step")
     error_clip: float = Field(default=1.0, gt=0, description="rcgm: most that a value of a jump is told to change")
     consistency_weight: float = Field(default=1.0, ge=0)
+    sampling_steps: int = Field(default_factory=lambda found: 1 if found.get("one_step") else 25, ge=1)
+    guidance: float = Field(
+        default_factory=_as_taught("target_guidance", 0.5),
+        description="w: 1 is the full branch alone, below it is more generative",
+    )
+    guidance_alpha: float = Field(
+        default_factory=_as_taught("target_alpha", 0.1),
+        ge=0,
+        le=1,
+        description="alpha of the partial branch when it samples",
+    )
+    colour_fix: ColourFix = Field(default="adain_rgb", description="what it takes over from the enlarged LR image")
+    tile_px: int | None = Field(default=None, ge=1, description="larger images are sampled in tiles; null: none are")
+    tile_overlap: float = Field(default=0.125, ge=0.125, le=0.75, description="least share of a tile")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -76,10 +95,13 @@ class Config(PluginConfig):
             raise ValueError(f"partial_alpha must rise within [0, 1], found {list(self.partial_alpha)}")
         if self.noise_logit[1] < 0:
             raise ValueError(f"the second of noise_logit is a standard deviation, found {self.noise_logit[1]}")
-        weight = self.target_guidance if self.one_step else self.guidance
-        if self.partial_share == 0 and weight != 1:
-            name = "target_guidance" if self.one_step else "guidance"
-            raise ValueError(f"without a partial branch (partial_share 0) {name} must be 1, found {weight}")
+        if self.partial_share == 0 and not self.one_step and self.guidance != 1:
+            raise ValueError(f"without a partial branch (partial_share 0) guidance must be 1, found {self.guidance}")
+        if self.one_step:
+            expected = {"sampling_steps": 1} | {ours: getattr(self, of) for ours, of in STUDENT_SAMPLES.items()}
+            found = {name: getattr(self, name) for name in expected}
+            if found != expected:
+                raise ValueError(f"a student takes one step, guided as its target: expected {expected}, found {found}")
         return self
 
 
@@ -91,6 +113,8 @@ class Vosr(Method):
     """
 
     builds_on = ("codes",)
+    reads_tokens = True
+    any_scale_factor = True
     config: Config
     trained_scale_factor: torch.Tensor
 
@@ -106,6 +130,19 @@ class Vosr(Method):
             SIZES[config.size], encoder.latent_channels, config.patch, config.token_channels, jumps=config.one_step
         )
         self.register_buffer("trained_scale_factor", torch.tensor(scale_factor))
+
+    @classmethod
+    def check_tokens(cls, config: PluginConfig, width: int) -> None:
+        assert isinstance(config, Config)
+        if width != config.token_channels:
+            raise ValueError(f"token_channels is {config.token_channels}, the tokens have {width}")
+
+    @classmethod
+    def network_evaluations(cls, config: PluginConfig) -> int:
+        """One a step; guidance evaluates both branches. A student takes one step on one branch."""
+        assert isinstance(config, Config)
+        branches = 1 if config.one_step or config.guidance == 1 else 2
+        return branches * config.sampling_steps
 
     def train(self, mode: bool = True) -> Self:
         """Set the network's mode; the codec's is fixed."""
@@ -235,8 +272,7 @@ class Vosr(Method):
         height, width = enlarged.shape[-2:]
         degraded = self.encoded(enlarged)
         noise = ImageNoise("flow", seeds, 0, degraded.device).draw(degraded.shape)
-        steps = 1 if self.config.one_step else self.config.sampling_steps
-        z = euler(self._velocity(degraded, prior, height, width), noise, steps, trace)
+        z = euler(self._velocity(degraded, prior, height, width), noise, self.config.sampling_steps, trace)
         sampled = self.encoder.decode(z)[..., :height, :width].float().clamp(0, 1)
         return fix_colours(sampled, enlarged, self.config.colour_fix)
 
@@ -274,6 +310,12 @@ class Vosr(Method):
                 "a student of vosr is a one-step network, its teacher is none", where="method vosr",
                 found=f"one_step: {self.config.one_step} (student), {teacher.config.one_step} (teacher)",
                 mend="set config.one_step: true in the row of students alone",
+            )  # fmt: skip
+        if teacher.config.partial_share == 0 and self.config.target_guidance != 1:
+            raise SrledgerError(
+                "a teacher without a partial branch can't guide", where="method vosr",
+                found=f"partial_share 0 (teacher), target_guidance {self.config.target_guidance} (student)",
+                mend="set the student's config.target_guidance: 1.0, or teach it by a row with a partial branch",
             )  # fmt: skip
 
     def _say_other_factor(self) -> None:
