@@ -56,7 +56,7 @@ check: env  ## lint, types, and every committed report rendered again and compar
 	$(ACTIVATE) for report in reports/*/; do srledger report --scale "$$(basename "$$report")" --check || exit 1; done
 
 bench: env  ## speeds of this machine
-	$(ACTIVATE) python benchmarks/run.py && python benchmarks/sampling.py && python benchmarks/tracking.py && python benchmarks/intake.py
+	$(ACTIVATE) python benchmarks/run.py && python benchmarks/sampling.py && python benchmarks/onestep.py && python benchmarks/tracking.py && python benchmarks/intake.py
 
 bench-sweep: env  ## a sweep with one CPU lease and with two, ten minutes
 	$(ACTIVATE) python benchmarks/sweep.py

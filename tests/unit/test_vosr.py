@@ -89,6 +89,12 @@ def test_a_prior_that_it_cannot_read_is_refused(prior: torch.Tensor, said: str) 
             act()
 
 
+def test_settings_that_do_not_go_with_the_tokens_are_found_before_any_work() -> None:
+    vosr.Vosr.check_tokens(vosr.Config(token_channels=TOKENS), TOKENS)
+    with pytest.raises(ValueError, match="token_channels is 192, its prior's tokens have 6 channels"):
+        vosr.Vosr.check_tokens(vosr.Config(), TOKENS)
+
+
 @pytest.mark.parametrize("weight", [-0.5, 0.0, 0.5, 1.0, 2.0])
 def test_guided_sampling_written_out(weight: float) -> None:
     method = tiny(4, guidance=weight, guidance_alpha=0.2).eval()

@@ -108,6 +108,9 @@ class Config(PluginConfig):
 class Vosr(Method):
     """The network and the frozen codec.
 
+    Class attributes:
+        reads_tokens: its prior is tokens, or ``uniform``.
+
     Buffers:
         trained_scale_factor: of the images that the weights come from.
     """
@@ -133,9 +136,10 @@ class Vosr(Method):
 
     @classmethod
     def check_tokens(cls, config: PluginConfig, width: int) -> None:
+        """Raise ValueError where a row's settings are for tokens of another ``width``."""
         assert isinstance(config, Config)
-        if width != config.token_channels:
-            raise ValueError(f"token_channels is {config.token_channels}, the tokens have {width}")
+        if config.token_channels != width:
+            raise ValueError(f"token_channels is {config.token_channels}, its prior's tokens have {width} channels")
 
     @classmethod
     def network_evaluations(cls, config: PluginConfig) -> int:
@@ -271,10 +275,22 @@ class Vosr(Method):
         enlarged = upsample(lr, self.scale_factor)
         height, width = enlarged.shape[-2:]
         degraded = self.encoded(enlarged)
-        noise = ImageNoise("flow", seeds, 0, degraded.device).draw(degraded.shape)
-        z = euler(self._velocity(degraded, prior, height, width), noise, self.config.sampling_steps, trace)
+        z = self.sample(degraded, prior, seeds, height, width, trace)
         sampled = self.encoder.decode(z)[..., :height, :width].float().clamp(0, 1)
         return fix_colours(sampled, enlarged, self.config.colour_fix)
+
+    def sample(
+        self,
+        degraded: torch.Tensor,
+        prior: torch.Tensor,
+        seeds: Sequence[int],
+        height: int,
+        width: int,
+        trace: Trace | None = None,
+    ) -> torch.Tensor:
+        """Latents of restored images ``height x width`` px, of the shape of those of the degraded ones."""
+        noise = ImageNoise("flow", seeds, 0, degraded.device).draw(degraded.shape)
+        return euler(self._velocity(degraded, prior, height, width), noise, self.config.sampling_steps, trace)
 
     def _velocity(self, degraded: torch.Tensor, prior: torch.Tensor, height: int, width: int) -> Velocity:
         """The velocity of latents of images ``height x width`` px, in tiles where they are larger than one."""
