@@ -18,7 +18,7 @@ class LinearCodec(Encoder):
     """Latents are the pixels of squares of 2 px, in [-1, 1]: nothing is lost."""
 
     codes = True
-    latent_channels, factor = 12, 2  # type: ignore[assignment]
+    latent_channels, factor = 12, 2
 
     def __init__(self) -> None:
         super().__init__(PluginConfig(), {})
@@ -36,7 +36,7 @@ class LinearCodec(Encoder):
 class CoarseCodec(LinearCodec):
     """The same with squares of 4 px."""
 
-    latent_channels, factor = 48, 4  # type: ignore[assignment]
+    latent_channels, factor = 48, 4
 
 
 def tiny(
