@@ -21,7 +21,9 @@ MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
 SHARED_CODE = (
     "src/srledger/diffusion",
     "src/srledger/encoders/_autoencoding.py",
+    "src/srledger/encoders/_dinov2.py",
     "src/srledger/encoders/_facial_boxes.py",
+    "src/srledger/encoders/_imagenet.py",
     "src/srledger/encoders/_inert_checkpoint.py",
     "src/srledger/encoders/_sd_autoencoder.py",
     "src/srledger/encoders/_ultralytics.py",
