@@ -153,5 +153,5 @@ def test_a_row_may_be_measured_at_a_scale_factor_that_it_has_not_learnt(tmp_path
     found = load(tmp_path, *ROWS, scale="quick").evaluations["vosr_on_faces_x4"]
     assert (found.row.task.scale_factor, found.task.scale_factor) == (1, 4)
     other = (ROWS[2][0], ROWS[2][1].replace("row: vosr,", "row: landmark_unet,"))
-    with pytest.raises(SrledgerError, match="a row can't be measured at another scale factor"):
+    with pytest.raises(SrledgerError, match="'landmark_unet' can't be measured at another scale factor"):
         load(tmp_path, *ROWS[:2], other, scale="quick").evaluations["vosr_on_faces_x4"]
