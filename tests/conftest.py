@@ -42,16 +42,20 @@ def without_costly_entries(params: str) -> str:
     sections = [text for text in re.split(r"(?m)^(?=\w+:)", params) if not text.startswith("ablation_priors:")]
     at = next(k for k, text in enumerate(sections) if text.startswith("referee:"))
     sections[at] = "referee: {}\n\n"  # stages name the key
-    dropped = "sr3|srdiff|diffbir|rrdb_blind|bicubic_on_faces_blind|landmark_unet_yolo"
-    gone = "realsr|screensr|jittered"
+    dropped = "sr3|srdiff|diffbir|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
+    gone = "realsr|screensr|jittered|real_x4|faces_x2"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
+        ("students", rf"(?:{dropped})\w*"),
         ("encoders", r"(?!none:|tiny_dino_vit:)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
         ("datasets", "realsr|screensr"),
         ("tasks", rf"\w*(?:{gone})\w*"),
         ("transfers", rf"\w*(?:{dropped}|{gone})\w*"),
-        ("probes", rf"yoda\w*|heatmap\w*|detector\w*|\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
+        (
+            "probes",
+            rf"yoda\w*|heatmap\w*|detector\w*|codec\w*|frontier\w*|\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))",
+        ),
         ("ablations", rf"\w+(?=:.*\n(?:    .*\n)*?    base: (?:{dropped}))"),
     ):
         at = next(k for k, text in enumerate(sections) if text.startswith(f"{section}:"))

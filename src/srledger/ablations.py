@@ -183,7 +183,8 @@ def _levels(file: YamlFile, keys: KeyPath, factor: FactorEntry) -> dict[str, Cha
         for level, settings in factor.levels.items()
     }
     for value in factor.values:
-        level = re.sub(r"[^A-Za-z0-9]+", "_", canonical_json(value)).strip("_")
+        signed = re.sub(r"^-", "minus_", canonical_json(value))  # -0.5 is not called as 0.5 is
+        level = re.sub(r"[^A-Za-z0-9]+", "_", signed).strip("_")
         if not level or level in levels:
             raise SrledgerError(
                 "a value gives no name of its own", where=file.place((*keys, "values")), found=value,

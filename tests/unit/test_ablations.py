@@ -61,7 +61,7 @@ RRDB = "  rrdb: { base: rrdb, title: width, factors: { width: { path: config.wid
 def with_tables(tables: str) -> str:
     """params.yaml with other tables, all of them at quick, and without what names one of its own."""
     text = re.sub(r"(?ms)^ablations:\n.*?(?=^metrics:)", lambda _: tables.lstrip() + "\n", FILE)
-    text = re.sub(r"(?m)^  yoda_factorial_colour_shift:\n(?:    .*\n)*", "", text)
+    text = re.sub(r"(?m)^  (?:yoda_factorial_colour_shift|frontier_steps):\n(?:    .*\n)*", "", text)
     text = re.sub(r"(?ms)^referee:\n.*?(?=^# )", "", text)
     return re.sub(r"(?ms)^    ablations: # two rows at a time.*?(?=^    tasks:)", QUICK, text)
 
@@ -110,6 +110,14 @@ def test_a_row_is_its_base_with_its_settings_changed(tmp_path: Path) -> None:
     assert off.config == base.config.model_copy(update={"lambda_heat": 0.0})
     assert (off.prior.name, base.prior.name) == ("uniform", "landmark_gauss")
     assert "landmark_unet__base" not in params.rows and "landmark_unet" not in params.ablations.rows
+
+
+def test_a_value_below_zero_has_a_name_of_its_own(tmp_path: Path) -> None:
+    factor = "{ path: config.guidance, values: [-1.0, 1.0], at_sampling: true }"
+    signed = f"ablations:\n  signed: {{ base: vosr, title: signs, factors: {{ w: {factor} }} }}\n"
+    rows = load(tmp_path, signed, scale="quick").ablations.rows
+    found = {name: row.config.guidance for name, row in rows.items()}
+    assert found == {"vosr__base": 0.5, "vosr__w_minus_1_0": -1.0, "vosr__w_1_0": 1.0}
 
 
 def test_a_table_with_its_own_training_shares_no_row(tmp_path: Path) -> None:
