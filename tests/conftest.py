@@ -52,10 +52,8 @@ def without_costly_entries(params: str) -> str:
         ("datasets", "realsr|screensr"),
         ("tasks", rf"\w*(?:{gone})\w*"),
         ("transfers", rf"\w*(?:{dropped}|{gone})\w*"),
-        (
-            "probes",
-            rf"yoda\w*|heatmap\w*|detector\w*|codec\w*|frontier\w*|\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))",
-        ),
+        ("probes", r"(?:yoda|heatmap|detector|codec|frontier)\w*"),
+        ("probes", rf"\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
         ("ablations", rf"\w+(?=:.*\n(?:    .*\n)*?    base: (?:{dropped}))"),
     ):
         at = next(k for k, text in enumerate(sections) if text.startswith(f"{section}:"))
