@@ -36,8 +36,9 @@ repro: env  ## everything that is out of date, then the report (dvc repro)
 ablations: env  ## the ablation grid and its report, one stage after another (dvc repro ablations/dvc.yaml)
 	$(ACTIVATE) srledger config && dvc repro ablations/dvc.yaml
 
+# Two workers on two cores: a thread each, and none that spins while it waits.
 test: env  ## the test suite: no network, no mirror needed
-	$(ACTIVATE) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' tests
+	$(ACTIVATE) OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' tests
 
 test-long: env  ## edits of params.yaml and new plug-ins, each with a run of the graph; ten minutes
 	$(ACTIVATE) python -m pytest -n 2 --dist loadfile -m slow tests/stages

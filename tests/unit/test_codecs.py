@@ -343,7 +343,7 @@ def test_a_file_of_another_architecture_is_an_error(sd_file: Path, tmp_path: Pat
         sd.Sd21Vae(SMALL_SD, {"sd21_vae": tmp_path / "no.safetensors"})
 
 
-ENTRY = "sd21_vae: { encoder: sd21_vae, task: faces_x4, weights: published }"
+ENTRY = "sd_codec: { encoder: sd21_vae, task: faces_x4, weights: published }"
 
 
 def params_with(tmp_path: Path, entry: str) -> Params:
@@ -354,19 +354,19 @@ def params_with(tmp_path: Path, entry: str) -> Params:
 
 def test_without_its_file_the_published_codec_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = params_with(tmp_path, ENTRY)
-    assert params.encoders["sd21_vae"].weights == "published"
-    why = why_no_encoder(params, "sd21_vae")
+    assert params.encoders["sd_codec"].weights == "published"
+    why = why_no_encoder(params, "sd_codec")
     assert why is not None and "weights 'sd21_vae' are not among scales.quick.weights" in why
     for variable in ("SRLEDGER_WEIGHTS", "SRLEDGER_MIRROR", "SRLEDGER_CACHE"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
     block = params.block.model_copy(update={"weights": ("sd21_vae",)})
     monkeypatch.setattr(params, "block", block)
-    assert "sd21_vae" in (why_no_encoder(params, "sd21_vae") or "")
+    assert "sd21_vae" in (why_no_encoder(params, "sd_codec") or "")
 
 
 def test_the_published_codec_is_not_trained_here(tmp_path: Path) -> None:
     with pytest.raises(SrledgerError, match="can't be trained"):
-        params_with(tmp_path, ENTRY.replace("published", "trained")).encoders["sd21_vae"]
+        params_with(tmp_path, ENTRY.replace("published", "trained")).encoders["sd_codec"]
 
 
 # ------------------------------------------------------------------------ codecs as a stage makes them

@@ -113,13 +113,13 @@ def test_a_student_is_trained_anew_when_its_teacher_has_changed(layout: Layout) 
 
 ROW = "{ method: vosr, task: faces_blind, prior: uniform, encoder: latent_diffusion, config: { sampling_steps: 25 } }"
 STUDENT = (
-    "{ teacher: vosr, method: vosr, task: faces_blind, prior: uniform, encoder: latent_diffusion, "
+    "{ teacher: flow, method: vosr, task: faces_blind, prior: uniform, encoder: latent_diffusion, "
     "config: { one_step: true, target_guidance: 0.25 } }"
 )
 ROWS = (
-    ("variants:\n", f"variants:\n  vosr: {ROW}\n"),
-    ("students:\n", f"students:\n  vosr_onestep: {STUDENT}\n"),
-    ("transfers:\n", "transfers:\n  vosr_on_faces_x4: { row: vosr, task: faces_x4, prior: uniform }\n"),
+    ("variants:\n", f"variants:\n  flow: {ROW}\n"),
+    ("students:\n", f"students:\n  flow_onestep: {STUDENT}\n"),
+    ("transfers:\n", "transfers:\n  flow_on_faces_x4: { row: flow, task: faces_x4, prior: uniform }\n"),
 )
 
 
@@ -130,28 +130,28 @@ def of_row(params: Params, name: str) -> str:
 def test_a_students_numbers_are_stale_when_its_teacher_is_another(tmp_path: Path) -> None:
     """By the hash of settings that every cell holds: the student's own are the same."""
     before = load(tmp_path, *ROWS, scale="quick")
-    hashes = {name: of_row(before, name) for name in ("vosr", "vosr_onestep", "bicubic")}
+    hashes = {name: of_row(before, name) for name in ("flow", "flow_onestep", "bicubic")}
     again = load(tmp_path, *ROWS, scale="quick")
     assert {name: of_row(again, name) for name in hashes} == hashes
     for old, new in (("sampling_steps: 25", "partial_share: 0.2"), ("sampling_steps: 25", "size: small")):
         edited = ROW.replace(old, new)
-        after = load(tmp_path, ("variants:\n", f"variants:\n  vosr: {edited}\n"), *ROWS[1:], scale="quick")
+        after = load(tmp_path, ("variants:\n", f"variants:\n  flow: {edited}\n"), *ROWS[1:], scale="quick")
         moved = {name for name in hashes if of_row(after, name) != hashes[name]}
-        assert moved == {"vosr", "vosr_onestep"}
+        assert moved == {"flow", "flow_onestep"}
 
 
 def test_what_a_run_logs_is_what_it_samples_with(tmp_path: Path) -> None:
     """The settings of a run, which MLflow shows as parameters, name w and alpha of every row, written out or not."""
     params = load(tmp_path, *ROWS, scale="quick")
-    logged = {name: dict(_flat(params.rows[name].resolved())) for name in ("vosr", "vosr_onestep")}
+    logged = {name: dict(_flat(params.rows[name].resolved())) for name in ("flow", "flow_onestep")}
     names = ("config.guidance", "config.guidance_alpha", "config.sampling_steps")
-    assert [logged["vosr"][name] for name in names] == [0.5, 0.1, 25]
-    assert [logged["vosr_onestep"][name] for name in names] == [0.25, 0.1, 1]
+    assert [logged["flow"][name] for name in names] == [0.5, 0.1, 25]
+    assert [logged["flow_onestep"][name] for name in names] == [0.25, 0.1, 1]
 
 
 def test_a_row_may_be_measured_at_a_scale_factor_that_it_has_not_learnt(tmp_path: Path) -> None:
-    found = load(tmp_path, *ROWS, scale="quick").evaluations["vosr_on_faces_x4"]
+    found = load(tmp_path, *ROWS, scale="quick").evaluations["flow_on_faces_x4"]
     assert (found.row.task.scale_factor, found.task.scale_factor) == (1, 4)
-    other = (ROWS[2][0], ROWS[2][1].replace("row: vosr,", "row: landmark_unet,"))
+    other = (ROWS[2][0], ROWS[2][1].replace("row: flow,", "row: landmark_unet,"))
     with pytest.raises(SrledgerError, match="'landmark_unet' can't be measured at another scale factor"):
-        load(tmp_path, *ROWS[:2], other, scale="quick").evaluations["vosr_on_faces_x4"]
+        load(tmp_path, *ROWS[:2], other, scale="quick").evaluations["flow_on_faces_x4"]
