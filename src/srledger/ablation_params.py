@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from srledger.ablations import GridRow, expand, value_text
@@ -232,4 +233,7 @@ def _setting(row: Row, path: str) -> Any:
     if path == "encoder":
         return resolved.get("encoder_name", "none")
     part, _, setting = path.partition(".")
-    return resolved[part][setting] if setting else resolved["prior_name"]
+    if not setting:
+        return resolved["prior_name"]
+    kept: Mapping[str, Any] = resolved[part]
+    return kept[setting] if setting in kept else getattr(row.config, setting)  # left out at its default

@@ -262,9 +262,11 @@ class Params:
         entry = self.entries.tasks[name]
         self._must_be("dataset", entry.dataset, self.datasets, "tasks", name, "dataset")
         self._must_be("degradation", entry.degradation, plugin_names("degradations"), "tasks", name, "degradation")
-        for metric in entry.metrics:
-            self._check_metric(metric, ("tasks", name, "metrics"))
         at_scale = self.block.tasks.get(name)
+        here = at_scale is not None and at_scale.metrics is not None
+        metrics = at_scale.metrics if here else entry.metrics
+        for metric in metrics:
+            self._check_metric(metric, (*(("scales", self.scale) if here else ()), "tasks", name, "metrics"))
         size = at_scale.hr_size_px if at_scale else entry.hr_size_px
         if size is not None and size % entry.scale_factor:
             raise SrledgerError(
@@ -276,7 +278,7 @@ class Params:
         config = self._layered(plugin_config("degradations", entry.degradation), ("tasks", name, "config"))
         dataset = self.datasets[entry.dataset]
         task = Task(
-            name, dataset, entry.degradation, config, entry.scale_factor, size, entry.metrics, entry.jitter,
+            name, dataset, entry.degradation, config, entry.scale_factor, size, metrics, entry.jitter,
             is_made(entry, self.scale),
         )  # fmt: skip
         if task.jitter and task.active:

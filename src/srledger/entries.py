@@ -39,6 +39,7 @@ class TaskScale(PluginConfig):
     hr_size_px: int | None = Field(
         default=None, ge=8, description="HR images are reduced to this square; null: as they are"
     )
+    metrics: tuple[str, ...] | None = Field(default=None, description="in place of the task's own; null: those")
 
 
 class Jitter(PluginConfig):

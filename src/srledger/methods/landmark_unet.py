@@ -52,20 +52,32 @@ class Config(PluginConfig):
     lambda_heat: float = Field(default=2.0, ge=0, description="weight of the heatmap-weighted L1; 0 leaves it out")
     gamma: float = Field(default=1.3, gt=0)
     floor: float = Field(default=0.10, ge=0, le=1, description="least weight of a pixel; 1 is plain L1")
+    # The terms below came later: at their defaults they are left out, so that rows measured before keep their hash.
     perceptual: Literal["none", "vgg16_imagenet", "encoder"] = Field(
-        default="none", description="whose feature maps are compared; encoder: the row's, in place of the paper's VGG16"
+        default="none",
+        description="whose feature maps are compared; encoder: the row's, in place of the paper's VGG16",
+        exclude_if=lambda value: value == "none",
     )
-    lambda_perceptual: float = Field(default=0.02, ge=0)
+    lambda_perceptual: float = Field(default=0.02, ge=0, exclude_if=lambda value: value == 0.02)
     lpips: Literal["none", "vgg16_imagenet", "encoder"] = Field(
-        default="none", description="vgg16_imagenet: LPIPS; encoder: LPIPS' form on the row's encoder, without heads"
+        default="none",
+        description="vgg16_imagenet: LPIPS; encoder: LPIPS' form on the row's encoder, without heads",
+        exclude_if=lambda value: value == "none",
     )
-    lambda_lpips: float = Field(default=0.15, ge=0)
+    lambda_lpips: float = Field(default=0.15, ge=0, exclude_if=lambda value: value == 0.15)
     encoder_px: int | None = Field(
-        default=None, ge=8, description="the encoder sees images shrunk (area) to at most this side; null: as they are"
+        default=None,
+        ge=8,
+        description="the encoder sees images shrunk (area) to at most this side; null: as they are",
+        exclude_if=lambda value: value is None,
     )
-    multiscale: bool = Field(default=False, description="the loss at 1/2 and 1/4 of the HR side too")
+    multiscale: bool = Field(
+        default=False, description="the loss at 1/2 and 1/4 of the HR side too", exclude_if=lambda value: not value
+    )
     deep_supervision: bool = Field(
-        default=False, description="heads after the inner upsamplings, for the loss alone: restoring does not run them"
+        default=False,
+        description="heads after the inner upsamplings, for the loss alone: restoring does not run them",
+        exclude_if=lambda value: not value,
     )
     lambda_distill: float = Field(default=1.0, ge=0, description="a student's weight of its teacher's output")
 
