@@ -43,6 +43,16 @@ def test_settings_may_be_taken_over_by_a_merge_key(tmp_path: Path) -> None:
         load(tmp_path, ("imdn: { method: imdn,", "imdn: { <<: { methode: imdn },"))
 
 
+def test_a_scale_may_give_a_task_other_metrics(tmp_path: Path) -> None:
+    at_quick = "faces_x8: { hr_size_px: 64 }"
+    edit = (at_quick, at_quick.replace(" }", ", metrics: [fed] }"))
+    found = [load(tmp_path, edit, scale=scale).tasks["faces_x8"].metrics for scale in ("quick", "paper")]
+    assert found[0] == ("fed",) and "psnr_rgb_parts" in found[1]
+    typo = (at_quick, at_quick.replace(" }", ", metrics: [feb] }"))
+    with pytest.raises(SrledgerError, match=r"scales.quick.tasks.faces_x8.metrics(?s:.*)nearest:  fed"):
+        load(tmp_path, typo, scale="quick").tasks["faces_x8"]
+
+
 def test_a_row_may_run_at_some_of_the_scales_that_take_all_rows(tmp_path: Path) -> None:
     edit = ("  srdiff: &srdiff\n", "  srdiff: &srdiff\n    scales: [paper]\n")
     assert [load(tmp_path, edit, scale=scale).is_active("srdiff") for scale in ("celeba_gpu", "paper")] == [False, True]

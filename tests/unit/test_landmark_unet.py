@@ -464,13 +464,14 @@ def test_a_row_whose_networks_are_not_at_hand_is_unavailable(tmp_path: Path, mon
 def test_a_row_of_the_grid_may_change_its_encoder(tmp_path: Path) -> None:
     start, stop = PARAMS.index("ablations:\n  landmark"), PARAMS.index("\nmetrics:")
     probe = PARAMS[PARAMS.index("  yoda_factorial_colour_shift:") : PARAMS.index("  yoda_error_maps:")]
+    steps = PARAMS[PARAMS.index("  frontier_steps:") : PARAMS.index("  trajectory:")]
     rows = PARAMS[
         PARAMS.index("      rows:\n        - landmark_unet_heatmap\n") : PARAMS.index("      training: { steps: 150")
     ]
     smoke = "rows: [landmark_unet__base, landmark_unet__heatmap_off, landmark_unet__gamma_0_5]"
     referee = PARAMS[PARAMS.index("referee:\n") : PARAMS.index("\n# Defaults of every row.")]
     edits = [
-        (PARAMS[start:stop], TABLE), (probe, ""), (referee, ""), (rows, "      rows: all\n"), (smoke, "rows: []")
+        (PARAMS[start:stop], TABLE), (probe, ""), (steps, ""), (referee, ""), (rows, "      rows: all\n"), (smoke, "rows: []")
     ]  # fmt: skip
     params = load(tmp_path, *edits).ablations
     judged, vgg = "landmark_unet__networks_encoder", "landmark_unet__networks_vgg16"
