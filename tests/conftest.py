@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +36,16 @@ def pytest_configure() -> None:
     """A shell lets what it starts in the background ignore Ctrl-C, and so would all that tests start from there."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image_reader_kept() -> Iterator[None]:
+    """ultralytics puts its own ``Image.open`` in the place of PIL's; stages have a process each, tests share one."""
+    from PIL import Image
+
+    before = Image.open
+    yield
+    Image.open = before
 
 
 def without_costly_entries(params: str) -> str:

@@ -199,7 +199,7 @@ def load(folder: Path, *edits: tuple[str, str], scale: str | None = None) -> Par
     return Params(YamlFile.read(folder / "params.yaml"), scale)
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("smoke", False), ("quick", False), ("celeba_cpu", True)])
+@pytest.mark.parametrize(("scale", "runs"), [("smoke", False), ("quick", False), ("celeba_gpu", True)])
 def test_a_task_and_its_transfers_run_at_its_own_scales(tmp_path: Path, scale: str, runs: bool) -> None:
     params = load(tmp_path, scale=scale)
     task = params.tasks["faces_x8_jittered"]
@@ -222,8 +222,9 @@ def test_a_transfer_may_run_at_some_of_the_scales_that_take_all_rows(tmp_path: P
 
 def test_a_listed_row_needs_its_task(tmp_path: Path) -> None:
     edit = (QUICK[0], "    scales: [paper]\n")
+    listed = ("      - bicubic_on_photos_x4\n", "      - bicubic_on_faces_x8_jittered\n")
     with pytest.raises(SrledgerError, match=r"its task 'faces_x8_jittered' is not made there(?s:.*)add celeba_cpu to"):
-        load(tmp_path, edit)
+        load(tmp_path, edit, listed)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,9 @@ def quick() -> Params:
 
 
 def test_sizes_are_counted_and_papers_stand_beside(quick: Params) -> None:
-    probe = Backbones(Config(task="faces_x4", encoders=("tiny_dino_vit", "random_vit", "dino_vits8")))
+    probe = Backbones(
+        Config(task="faces_x4", encoders=("tiny_dino_vit", "random_vit", "tiny_dino_resnet", "dino_vits8"))
+    )
     source = MadeUp([flat(0, 32)], {})
     source.params = quick
     shown = probe.show(probe.measure(source), look(published=read_published(PUBLISHED)))
@@ -45,7 +47,8 @@ def test_sizes_are_counted_and_papers_stand_beside(quick: Params) -> None:
         round(parameters.value * 1e6) == depth * block + 3 * 16 * width + width + (1 + 64) * width + width + 2 * width
     )
     assert lines["random_vit"][2] == "nothing: weights as they were drawn"
-    assert lines["random_vit"][3] == "unavailable: scale quick has no encoder 'random_vit'"
+    assert lines["random_vit"][3] == "at hand"
+    assert lines["tiny_dino_resnet"][3] == "unavailable: scale quick has no encoder 'tiny_dino_resnet'"
     _, learned, weights, parameters, printed, *sizes, rate = lines["dino_vits8"][1:]
     assert str(weights).startswith("unavailable: weights 'dino_vits8'") and parameters is None and sizes == [None, None]
     assert [one.value for one in (*printed, *rate)] == ["21", "180"] and "ImageNet" in str(learned)
