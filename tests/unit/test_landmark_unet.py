@@ -471,7 +471,8 @@ def test_a_row_of_the_grid_may_change_its_encoder(tmp_path: Path) -> None:
     smoke = "rows: [landmark_unet__base, landmark_unet__heatmap_off, landmark_unet__gamma_0_5]"
     referee = PARAMS[PARAMS.index("referee:\n") : PARAMS.index("\n# Defaults of every row.")]
     edits = [
-        (PARAMS[start:stop], TABLE), (probe, ""), (steps, ""), (referee, ""), (rows, "      rows: all\n"), (smoke, "rows: []")
+        (PARAMS[start:stop], TABLE), (probe, ""), (steps, ""), (referee, ""), (rows, "      rows: all\n"),
+        (smoke, "rows: []"),
     ]  # fmt: skip
     params = load(tmp_path, *edits).ablations
     judged, vgg = "landmark_unet__networks_encoder", "landmark_unet__networks_vgg16"
