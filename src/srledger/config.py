@@ -263,10 +263,12 @@ class Params:
         self._must_be("dataset", entry.dataset, self.datasets, "tasks", name, "dataset")
         self._must_be("degradation", entry.degradation, plugin_names("degradations"), "tasks", name, "degradation")
         at_scale = self.block.tasks.get(name)
-        here = at_scale is not None and at_scale.metrics is not None
-        metrics = at_scale.metrics if here else entry.metrics
+        metrics = entry.metrics
+        at: KeyPath = ("tasks", name, "metrics")
+        if at_scale is not None and at_scale.metrics is not None:
+            metrics, at = at_scale.metrics, ("scales", self.scale, *at)
         for metric in metrics:
-            self._check_metric(metric, (*(("scales", self.scale) if here else ()), "tasks", name, "metrics"))
+            self._check_metric(metric, at)
         size = at_scale.hr_size_px if at_scale else entry.hr_size_px
         if size is not None and size % entry.scale_factor:
             raise SrledgerError(
