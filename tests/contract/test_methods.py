@@ -87,7 +87,8 @@ def test_restore_is_a_function_of_image_and_seed(name: str) -> None:
         again = method.restore(given.lr, given.prior, [1, 2, 3])
         alone = [method.restore(given.lr[k : k + 1], given.prior[k : k + 1], [k + 1]) for k in range(3)]
     assert torch.equal(together, again)
-    assert torch.allclose(together, torch.cat(alone), atol=1e-4)  # rounding, which untrained noise predictors enlarge
+    # An untrained noise predictor enlarges rounding: up to 2.1e-5 on processors without AVX-512.
+    assert torch.allclose(together, torch.cat(alone), atol=1e-4 if name == "sr3" else 1e-5)
 
 
 @methods
