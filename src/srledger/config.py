@@ -2,7 +2,7 @@
 
 Settings are laid over each other, the later winning key by key: ``training`` < ``scales.<scale>.training`` <
 ``variants.<row>.training`` < ``variants.<row>.at.<scale>.training``; a method's ``config`` likewise. What priors and
-encoders are made from is resolved in ``prior_config``.
+encoders are made from is resolved in ``prior_config``, tasks in ``task_config``, transfers in ``transfer_config``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from srledger.evaluation.config import EvaluationConfig
 from srledger.io import sha256_file, sha256_json, write_json
 from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
 from srledger.orchestration import OrchestrationConfig
-from srledger.plugins import PACKAGE, plugin_class, plugin_config, plugin_names
+from srledger.plugins import PACKAGE, plugin_config, plugin_names
 from srledger.prior_config import (
     check_prior_of_graph,
     check_scales,
@@ -34,8 +34,10 @@ from srledger.prior_config import (
 )
 from srledger.reporting.config import RefereeConfig, ReportConfig
 from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
+from srledger.task_config import task_of_entry
 from srledger.token_priors import check_crop, check_reader
 from srledger.training.config import TrainingConfig
+from srledger.transfer_config import transfer_of
 from srledger.weights import catalogue
 from srledger.yamlmap import KeyPath, Layer, YamlFile, parse
 
@@ -63,7 +65,7 @@ class Params:
             "row", self._report.baseline, [*self.entries.variants, *self.entries.students], "report", "baseline"
         )
         self.datasets = Lazily(self.entries.datasets, self._dataset)
-        self.tasks = Lazily(self.entries.tasks, self._task)
+        self.tasks: Lazily[Task] = Lazily(self.entries.tasks, lambda name: task_of_entry(self, name))
         self.encoders: Lazily[EncoderSpec] = Lazily(self.entries.encoders, lambda name: encoder_spec(self, name))
         self.priors: Lazily[PriorSpec] = Lazily(self.entries.all_priors, lambda name: prior_spec(self, name))
         self.rows = Lazily([*self.entries.variants, *self.entries.students], self._row)
@@ -258,49 +260,6 @@ class Params:
         self._must_be("source", entry.source, plugin_names("data"), *keys, "source")
         return Dataset(name, entry.source, self._layered(plugin_config("data", entry.source), (*keys, "config")))
 
-    def _task(self, name: str) -> Task:
-        entry = self.entries.tasks[name]
-        self._must_be("dataset", entry.dataset, self.datasets, "tasks", name, "dataset")
-        self._must_be("degradation", entry.degradation, plugin_names("degradations"), "tasks", name, "degradation")
-        at_scale = self.block.tasks.get(name)
-        metrics = entry.metrics
-        at: KeyPath = ("tasks", name, "metrics")
-        if at_scale is not None and at_scale.metrics is not None:
-            metrics, at = at_scale.metrics, ("scales", self.scale, *at)
-        for metric in metrics:
-            self._check_metric(metric, at)
-        size = at_scale.hr_size_px if at_scale else entry.hr_size_px
-        if size is not None and size % entry.scale_factor:
-            raise SrledgerError(
-                "the scale factor does not divide the HR size",
-                where=self.file.place(("scales", self.scale, "tasks", name) if at_scale else ("tasks", name)),
-                found=f"hr_size_px {size}, scale_factor {entry.scale_factor}",
-                expected=f"a multiple of {entry.scale_factor}",
-            )
-        config = self._layered(plugin_config("degradations", entry.degradation), ("tasks", name, "config"))
-        dataset = self.datasets[entry.dataset]
-        task = Task(
-            name, dataset, entry.degradation, config, entry.scale_factor, size, metrics, entry.jitter,
-            is_made(entry, self.scale),
-        )  # fmt: skip
-        if task.jitter and task.active:
-            self._check_jitter(task)
-        return task
-
-    def _check_jitter(self, task: Task) -> None:
-        here = ("tasks", task.name, "jitter")
-        if task.hr_size_px is None:
-            raise SrledgerError(
-                "only images that are reduced to a square can be moved", where=self.file.place(here),
-                found=f"no hr_size_px at scale {self.scale}", expected="hr_size_px",
-                mend=f"give scales.{self.scale}.tasks.{task.name} a size, or leave jitter out",
-            )  # fmt: skip
-        if task.degradation == "given_lr":
-            raise SrledgerError(
-                "an LR image that the dataset brings can't move with its HR image", where=self.file.place(here),
-                found=f"degradation {task.degradation}", mend="leave jitter out",
-            )  # fmt: skip
-
     def _check_prior(self, prior: str, task: str, *keys: str | int) -> None:
         self._must_be("prior", prior, self.priors, *keys, "prior")
         if task not in tasks_of(self, prior):
@@ -390,26 +349,10 @@ class Params:
         return teacher
 
     def _evaluation(self, name: str) -> Evaluation:
-        if name in self.rows:
-            row = self.rows[name]
-            return Evaluation(name, row, row.task, row.prior, row.active, self.why_unavailable(name))
-        entry = self.entries.transfers[name]
-        keys = ("transfers", name)
-        self._must_be("row", entry.row, self.rows, *keys, "row")
-        self._must_be("task", entry.task, self.tasks, *keys, "task")
-        self._check_prior(entry.prior, entry.task, *keys)
-        check_prior_of_graph(self, entry.prior, *keys)
-        row, task = self.rows[entry.row], self.tasks[entry.task]
-        if row.task.scale_factor != task.scale_factor and not plugin_class("methods", row.method).any_scale_factor:
-            able = [name for name in plugin_names("methods") if plugin_class("methods", name).any_scale_factor]
-            raise SrledgerError(
-                f"a row of the method '{row.method}' can't be measured at another scale factor",
-                where=self.file.place(keys), found=f"x{task.scale_factor}",
-                expected=f"x{row.task.scale_factor}, as {row.name} was trained",
-                mend=f"take a task of x{row.task.scale_factor}, or a row of {', '.join(able)}",
-            )  # fmt: skip
-        check_reader(self, row.method, row.config, self.priors[entry.prior], (*keys, "prior"))
-        return Evaluation(name, row, task, self.priors[entry.prior], self.is_active(name), self.why_unavailable(name))
+        if name not in self.rows:
+            return transfer_of(self, name)
+        row = self.rows[name]
+        return Evaluation(name, row, row.task, row.prior, row.active, self.why_unavailable(name))
 
     def _probe(self, name: str) -> ProbeSpec:
         from srledger.probing.spec import probe_spec

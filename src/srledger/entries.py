@@ -116,11 +116,14 @@ class StudentEntry(VariantEntry):
 
 
 class TransferEntry(PluginConfig):
-    """A trained row measured on a task that it was not trained on."""
+    """A trained row measured on a task that it was not trained on, or restoring with settings that are not its own."""
 
     row: str
     task: str
     prior: str
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="settings that no training reads, changed when the row's weights restore"
+    )
     scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where it runs, if all rows do")
 
 

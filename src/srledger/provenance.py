@@ -76,10 +76,10 @@ def train_code_sha256(root: Path, row: Row) -> str:
 def code_sha256(root: Path, evaluation: Evaluation) -> str:
     """Hash of the code that makes a row's cells: of its train (or distill) stage and its evaluate stage."""
     row = evaluation.row
-    if evaluation.name != row.name:
+    if row.kind == "ablation":
+        evaluate = "evaluate_sampled" if row.weights_of else "evaluate"
+    elif evaluation.name != row.name or row.weights_of:
         evaluate = "evaluate_transfers"
-    elif row.weights_of:
-        evaluate = "evaluate_sampled"
     else:
         evaluate = "evaluate_students" if row.kind == "student" else "evaluate"
     measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method}, _graph(row))

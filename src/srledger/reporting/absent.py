@@ -8,6 +8,7 @@ from srledger.ablations import absence_of
 from srledger.config import Params
 from srledger.io import read_json
 from srledger.layout import Layout
+from srledger.plugins import plugin_class
 from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
 from srledger.reporting.rows import HASHES
 from srledger.settings import Evaluation
@@ -57,7 +58,7 @@ def _facts(evaluation: Evaluation) -> dict[str, Any]:
         "task": evaluation.task.name,
         "method": row.method,
         "prior": row.prior.name,
-        "trained_on": row.task.name,
+        "trained_on": row.task.name if plugin_class("methods", row.method).trainable else None,
         "teacher": row.teacher.name if row.teacher else None,
         "weights_of": row.weights_of.name if row.weights_of else None,
         "config": row.config.model_dump(mode="json"),

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from srledger.evaluation.statistics import Bootstrap, Interval, finite_images, mean_interval, set_interval
+from srledger.layout import is_ablation
 from srledger.reporting.config import ReportConfig
 from srledger.reporting.layout import Column, Table
 from srledger.reporting.published import Published, published_beside
@@ -96,6 +97,17 @@ def trained_elsewhere(rows: Rows, row: str, task: str) -> str | None:
     record = rows.records.get((row, task))
     trained_on = record.get("trained_on") if record else None
     return trained_on if trained_on not in (None, task) else None
+
+
+def restored_otherwise(rows: Rows, row: str, task: str) -> str | None:
+    """Whose weights a transfer restores with, and by what settings that are not that row's; None for other rows."""
+    record = rows.records.get((row, task))
+    whose = record.get("weights_of") if record and not is_ablation(row) else None
+    if record is None or whose is None:
+        return None
+    own: Mapping[str, object] = next((one["config"] for (name, _), one in rows.records.items() if name == whose), {})
+    changed = [f"{name} {value}" for name, value in record["config"].items() if own.get(name) != value]
+    return f"{whose}, {', '.join(changed)}" if own else str(whose)
 
 
 def _published_of(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from srledger.errors import SrledgerError
 from srledger.io import write_bytes, write_text
-from srledger.reporting.cells import build_cells, cells_csv, trained_elsewhere
+from srledger.reporting.cells import build_cells, cells_csv, restored_otherwise, trained_elsewhere
 from srledger.reporting.comparisons import compare_table
 from srledger.reporting.config import ReportConfig
 from srledger.reporting.data_page import render_data_page
@@ -46,7 +46,10 @@ def render_report(
     cells = build_cells(rows, tables, published, config)
     comparisons = {table.name: compare_table(rows, table, config) for table in tables}
     views = [
-        build_view(table, cells, comparisons[table.name], config, _trained_elsewhere(rows, table)) for table in tables
+        build_view(
+            table, cells, comparisons[table.name], config, _trained_elsewhere(rows, table), _sampled(rows, table)
+        )
+        for table in tables
     ]
     effects = {
         table.name: effects_view(table, found, config)
@@ -90,6 +93,11 @@ def _trained_elsewhere(rows: Rows, table: Table) -> dict[str, str]:
         for row in table.rows
         if (task := trained_elsewhere(rows, row, table.task))
     }
+
+
+def _sampled(rows: Rows, table: Table) -> dict[str, str]:
+    """Row -> whose weights it restores with, and by which settings."""
+    return {row: how for row in table.rows if (how := restored_otherwise(rows, row, table.task))}
 
 
 def _other_factor(rows: Rows, trained_on: str, measured_on: str) -> str:

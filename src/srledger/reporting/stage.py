@@ -30,7 +30,7 @@ def report(params: Params, layout: Layout) -> str:
 
 def render(params: Params, folder: Path, rows: Path, root: Path) -> None:
     """Render a report from its rows, with the table order of params.yaml."""
-    render_report(rows, folder, params.report, root / PUBLISHED, row_order=list(params.rows))
+    render_report(rows, folder, params.report, root / PUBLISHED, row_order=list(params.evaluations))
 
 
 def dataset_is_public(layout: Layout, params: Params, task: str) -> bool:

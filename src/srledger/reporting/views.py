@@ -89,10 +89,12 @@ def build_view(
     comparisons: Sequence[ColumnComparison],
     config: ReportConfig,
     trained_on: Mapping[str, str],
+    sampled: Mapping[str, str],
 ) -> TableView:
     """The view of one table from its cells (those of other tables are passed over).
 
-    ``trained_on`` tells, for each row that was trained on another task, which one.
+    ``trained_on`` tells, for each row that was trained on another task, which one; ``sampled``, of each transfer with
+    settings of its own, whose weights it restores with and by which settings.
     """
     of_table = {(cell.row, cell.metric): cell for cell in cells if cell.table == table.name}
     best = {(row, found.column.metric) for found in comparisons if found.group for row in found.group.members}
@@ -102,20 +104,24 @@ def build_view(
     published = tuple(
         column.metric for column in table.metrics if any(of_table[row, column.metric].published for row in table.rows)
     )
-    remarks = (*_remarks(trained_on, comparisons, config), *_of_other_tasks(table, cells))
+    remarks = (*_remarks(trained_on, sampled, comparisons, config), *_of_other_tasks(table, cells))
     foot = (*remarks, *_foot(table, comparisons, config))
     notes = tuple((letter, status) for status, letter in letters.items())
     return TableView(table, tuple(rows), published, notes, remarks, foot, tuple(comparisons))
 
 
 def _remarks(
-    trained_on: Mapping[str, str], comparisons: Sequence[ColumnComparison], config: ReportConfig
+    trained_on: Mapping[str, str],
+    sampled: Mapping[str, str],
+    comparisons: Sequence[ColumnComparison],
+    config: ReportConfig,
 ) -> tuple[str, ...]:
     """What would mislead if it were left unsaid: rows that learned another task, and tests that can find nothing."""
     remarks = [
         f"{row} was trained on {task} and is measured here as it is: no published number stands beside it."
         for row, task in trained_on.items()
     ]
+    remarks += [f"{row} was not trained: it restores with the weights of {how}." for row, how in sampled.items()]
     pairs = [(one.difference.n, len(found.against_best)) for found in comparisons for one in found.against_best
              if one.p_sign_flip is not None]  # fmt: skip
     small = [n for n, family in pairs if not can_differ(n, family, config.alpha)]

@@ -16,9 +16,9 @@ from srledger.config import Params
 from srledger.datasets import dataset_record
 from srledger.errors import SrledgerError
 from srledger.io import canonical_json, read_json, sha256_json
-from srledger.layout import ABLATIONS, Layout
+from srledger.layout import ABLATIONS, Layout, is_ablation
 from srledger.provenance import weights_sha256
-from srledger.settings import Task
+from srledger.settings import Evaluation, Row, Task
 from srledger.tracking.client import (
     KEY,
     PARENT,
@@ -115,7 +115,7 @@ def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
         results = {}
         for evaluation in params.evaluations.values():
             path = layout.result(evaluation.name) / "result.json"
-            if evaluation.active and evaluation.row is row and path.exists():
+            if evaluation.active and _is_of(evaluation, row) and path.exists():
                 result = read_json(path)
                 if result["weights_sha256"] == weights_sha256(run["weights_sha256"]):  # not of an earlier training
                     results[evaluation.name] = result
@@ -131,6 +131,15 @@ def _records(params: Params, layout: Layout) -> Iterator[dict[str, Any]]:
                 *([(TRAINING, training.id)] if training else []),
             ]
             yield {**facts, "words": words, "training": training, "folder": layout.run(row.name), "tasks": tasks}
+
+
+def _is_of(evaluation: Evaluation, row: Row) -> bool:
+    """Whether a run of ``row`` holds an evaluation: its own or a transfer's, with its settings or others.
+
+    Of the grid, a row that takes another's weights has a run of its own.
+    """
+    of_grid = evaluation.row.kind == "ablation"
+    return (evaluation.row.name if of_grid else evaluation.row.trained.name) == row.name
 
 
 def _fill(client: Any, experiment_id: str, run: Any | None, record: Mapping[str, Any], layout: Layout) -> Any:
@@ -166,7 +175,7 @@ def _fill(client: Any, experiment_id: str, run: Any | None, record: Mapping[str,
     for name, result in record["results"].items():
         grid = _sample_grid(layout, name, result["task"])
         if grid is not None:
-            client.log_image(run_id, grid, artifact_file=f"samples_{result['task']}.png")
+            client.log_image(run_id, grid, artifact_file=f"samples_{_place(name, result)}.png")
     weights = record["folder"] / f"seed{seed}"
     if weights.is_dir():
         client.log_artifacts(run_id, str(weights), artifact_path=MODEL)
@@ -216,17 +225,24 @@ def _curves(folder: Path, seed: int) -> Iterator[tuple[str, float, int]]:
 
 
 def _measured(results: dict[str, dict[str, Any]], seed: int, layout: Layout) -> Iterator[tuple[str, float]]:
-    """Means over images of every metric of one seed, as ``<task>/<metric>``."""
+    """Means over images of every metric of one seed, as ``<task>/<metric>``; of other settings, ``<name>/<metric>``."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     for name, result in results.items():
         table = pq.read_table(layout.result(name) / "rows.parquet")
         table = table.filter(pc.equal(table["seed"], seed))
+        place = _place(name, result)
         for metric in result["image_metrics"]:
-            yield f"{result['task']}/{metric}", pc.mean(table[metric]).as_py()
+            yield f"{place}/{metric}", pc.mean(table[metric]).as_py()
         for metric, by_seed in result["set_metrics"].items():
-            yield f"{result['task']}/{metric}", by_seed[str(seed)]["value"]
+            yield f"{place}/{metric}", by_seed[str(seed)]["value"]
+
+
+def _place(name: str, result: Mapping[str, Any]) -> str:
+    """What a run's numbers of one evaluation stand under: its task, or its name where it has settings of its own."""
+    own = result["weights_of"] and not is_ablation(name)
+    return name if own else str(result["task"])
 
 
 def _sample_grid(layout: Layout, name: str, task: str) -> Any:

@@ -52,7 +52,7 @@ def _best(cells: Sequence[dict[str, str]], layout: Layout) -> Iterator[tuple[str
     tasks = [cell["task"] for cell in cells]
     results = read_json(layout.report() / "rows" / "results.json")["results"]
     of_task = max(sorted(set(tasks)), key=tasks.count)
-    trained = {record["row"] for record in results if record["training"] is not None}
+    trained = {record["row"] for record in results if record["training"] and not record.get("weights_of")}
     info = {name: about for record in results for name, about in record["metric_info"].items()}
     for metric in dict.fromkeys(cell["metric"] for cell in cells if cell["metric"] in info):
         found = [
