@@ -5,10 +5,10 @@ The chains of ``real_esrgan`` compress among blur, noise and resizing; this tell
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srledger.degradations import Degradation
 from srledger.degradations._operators.draws import IntegerRange, integer
@@ -21,6 +21,13 @@ class Config(PluginConfig):
     """The range of qualities is that of ``real_esrgan`` (specification III.1)."""
 
     jpeg_quality: IntegerRange = Field(default=(30, 95), description="drawn uniformly, both ends included; 1 to 100")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.jpeg_quality
+        if not 1 <= low <= high <= 100:
+            raise ValueError(f"jpeg_quality lies within 1 and 100, found {list(self.jpeg_quality)}")
+        return self
 
 
 class BicubicJpeg(Degradation):
