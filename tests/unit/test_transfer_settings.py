@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from reporting_fixture import ROWS, build_rows
 
 from srledger.config import Params
 from srledger.errors import SrledgerError
+from srledger.io import read_json, write_json
 from srledger.provenance import params_sha256, stage_code
+from srledger.reporting.config import ReportConfig
+from srledger.reporting.render import render_report
 from srledger.yamlmap import YamlFile
 
 
@@ -66,3 +70,19 @@ def test_its_stage_knows_of_its_settings_and_its_code() -> None:
     assert "transfers.${key}" in stage["params"]
     code = stage_code(ROOT, "evaluate_transfers", {"key": "vosr_4_steps", "method": "vosr"})
     assert ROOT / "src/srledger/evaluation/restore.py" in code
+
+
+def test_a_report_says_whose_weights_it_restores_with_and_how(tmp_path: Path) -> None:
+    folder = build_rows(tmp_path / "rows", failed=None)
+    results = read_json(folder / "results.json")
+    for record in results["results"]:
+        if record["row"] == "unet":
+            record["config"] = {"sampling_steps": 25, "guidance": 0.5}
+        elif (record["row"], record["task"]) == ("sr3_yoda", "faces_x8"):
+            record |= {"weights_of": "unet", "config": {"sampling_steps": 4, "guidance": 0.5}}
+    write_json(folder / "results.json", results)
+    (tmp_path / "published").mkdir()
+    render_report(folder, tmp_path / "out", ReportConfig(bootstrap_resamples=100), tmp_path / "published", ROWS)
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert page.count("was not trained") == 1
+    assert "sr3_yoda was not trained: it restores with the weights of unet, sampling_steps 4." in page
