@@ -118,8 +118,9 @@ def encoder_spec(params: Params, name: str) -> EncoderSpec:
     task = params.tasks[entry.task]
     if plugin.learns_pairs and task.scale_factor != 1:
         raise SrledgerError(
-            f"the encoder '{entry.encoder}' learns from LR and HR of one size", where=params.file.place((*keys, "task")),
-            found=f"{entry.task}, of scale factor {task.scale_factor}", expected="a task of scale factor 1",
+            f"the encoder '{entry.encoder}' learns from LR and HR of one size",
+            where=params.file.place((*keys, "task")), found=f"{entry.task}, of scale factor {task.scale_factor}",
+            expected="a task of scale factor 1",
         )  # fmt: skip
     at = (*keys, "at", params.scale)
     config = params._layered(plugin_config("encoders", entry.encoder), (*keys, "config"), (*at, "config"))

@@ -1,8 +1,8 @@
 """A codebook: each vector of a feature map becomes the code that is nearest to it (VQ-VAE, van den Oord et al. 2017).
 
-As in OSDFace's embedder (specification I.2.1 to I.2.3): plain L2 distance, codes that learn by gradient, and prompts that
-are the distinct codes of an image in the order of how well they match. Revival of unused codes is ours: the authors
-train for tens of epochs, and in the hundreds of steps of a small training most codes would never be reached.
+As in OSDFace's embedder (specification I.2.1 to I.2.3): plain L2 distance, codes that learn by gradient, and prompts
+that are the distinct codes of an image in the order of how well they match. Revival of unused codes is ours: the
+authors train for tens of epochs, and in the hundreds of steps of a small training most codes are never reached.
 """
 
 from __future__ import annotations
@@ -128,4 +128,3 @@ class Codebook(nn.Module):
 def vectors_of(features: torch.Tensor) -> torch.Tensor:
     """``B x d x h x w`` as float32 ``B x h w x d``, in reading order."""
     return features.float().flatten(2).transpose(1, 2)
-

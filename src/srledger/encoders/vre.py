@@ -125,16 +125,19 @@ class Vre(Encoder):
         return self.hq.decode(codes)[..., :height, :width]
 
     def check_learned(self) -> None:
-        """Raise SrledgerError where a codebook has collapsed: fewer than 5 % of its codes are used."""
+        """Raise SrledgerError where a codebook has collapsed: fewer than 5 % of its codes are used, or count for much.
+
+        The perplexity is asked too because a code that restarted counts as used for a while wherever it lies.
+        """
         for name in ("hq", "lq"):
             codebook = self.branch(name).codebook
-            if float(codebook.usage) < LEAST_USAGE:
+            if min(float(codebook.usage), float(codebook.perplexity) / len(codebook.codes)) < LEAST_USAGE:
                 raise SrledgerError(
                     f"the {name.upper()} codebook of the embedder has collapsed",
                     found=f"{int(codebook.used.sum())} of {len(codebook.codes)} codes in use, "
                     f"perplexity {float(codebook.perplexity):.1f}",
-                    expected=f"at least {LEAST_USAGE:.0%} of the codes in use",
-                    mend="set config.revive: true, or take fewer codes, more training.steps or weight_decay 0",
+                    expected=f"at least {LEAST_USAGE:.0%} of the codes in use, and a perplexity of as many",
+                    mend="set config.revive: true, or take fewer codes, more training.steps or training.weight_decay 0",
                 )  # fmt: skip
 
     def learner(self, scale_factor: int) -> VreLearning:

@@ -1,4 +1,4 @@
-"""What an embedder says of a degraded face: its best matching distinct codes, OSDFace's prompts (specification I.2.3)."""
+"""What an embedder says of a degraded face: its best matching distinct codes, OSDFace's prompts (spec I.2.3)."""
 
 from __future__ import annotations
 
