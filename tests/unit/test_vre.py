@@ -33,6 +33,7 @@ from srledger.training.batches import Examples, to_tensor
 from srledger.training.config import TrainingConfig
 
 TINY = Config(widths=(8, 16), codes=32, code_channels=8, prompts=6, norm_groups=4, usage_decay=0.9, revive=True)
+LEARNT = TINY.model_copy(update={"phases": (30.0, 15.0, 25.0)})  # of so few steps ten would match little
 TRAINING = TrainingConfig(
     steps=70, batch_size=8, learning_rate=3e-3, learning_rate_schedule="constant", threads=1, ema_decay=0.0,
     weight_decay=0.0, log_every_steps=5, checkpoint_every_steps=40,
@@ -274,7 +275,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def spec(config: Config = TINY, scale_factor: int = 1, **training: object) -> EncoderSpec:
+def spec(config: Config = LEARNT, scale_factor: int = 1, **training: object) -> EncoderSpec:
     dataset = Dataset("faces", "synthetic_faces", None)
     task = Task("blind", dataset, "face_dual", DualConfig(), scale_factor, 16, ())
     return EncoderSpec("small_vre", "vre", "trained", config, TRAINING.model_copy(update=training), task)
