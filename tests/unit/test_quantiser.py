@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from srledger.seeds import torch_generator
 
 def codebook(codes: list[list[float]] | torch.Tensor, beta: float = 0.25, decay: float = 0.5) -> Codebook:
     values = torch.as_tensor(codes)
-    made = Codebook(*values.shape, beta, decay)
+    made = Codebook(values.shape[0], values.shape[1], beta, decay)
     with torch.no_grad():
         made.codes.copy_(values)
     return made
@@ -103,7 +104,7 @@ def walked(made: Codebook, features: torch.Tensor, count: int) -> torch.Tensor:
     indices, distances = made.nearest(vectors_of(features))
     for k in range(len(features)):
         seen: list[int] = []
-        for place in sorted(range(indices.shape[1]), key=lambda place, k=k: float(distances[k, place])):
+        for place in np.argsort(distances[k].numpy(), kind="stable").tolist():
             code = int(indices[k, place])
             if code not in seen and len(seen) < count:
                 kept[k, len(seen)] = made.codes.detach()[code]
