@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from srledger.encoders import Encoder
-from srledger.errors import SrledgerError
+from srledger.errors import SrledgerError, errors_of
 from srledger.io import canonical_json, read_json, sha256_file, sha256_json, write_json
 from srledger.landmark_examples import LandmarkExamples
 from srledger.layout import INACTIVE, Layout, is_inactive
@@ -33,7 +33,8 @@ def write_encoder(spec: EncoderSpec, layout: Layout, folder: Path) -> dict[str, 
     """Write ``encoder.json`` into ``folder``, and weights and curves where it has any of its own.
 
     Raises:
-        SrledgerError: a task without training images, or without the landmarks to learn from; see also ``train_seed``.
+        SrledgerError: a task without training images, or without the landmarks to learn from; what was learnt is of
+            no use (``Encoder.check_learned``); see also ``train_seed``.
     """
     code_sha256 = stage_code_sha256(layout.root, "train_encoder", {"key": spec.name, "encoder": spec.plugin})
     record: dict[str, Any] = {"name": spec.name, "resolved": spec.resolved(), "code_sha256": code_sha256}
@@ -56,6 +57,9 @@ def write_encoder(spec: EncoderSpec, layout: Layout, folder: Path) -> dict[str, 
             _fit(encoder, spec, layout)
         elif spec.weights == "trained":
             encoder = _train(encoder, spec, layout, folder, code_sha256)
+        if spec.weights == "trained":
+            with errors_of(f"encoder {spec.name}"):
+                encoder.check_learned()
         record["weights_sha256"] = save_tensors(folder / WEIGHTS, encoder.state_dict())
     record["parameters"] = sum(value.numel() for value in encoder.parameters())
     write_json(folder / RECORD, record)

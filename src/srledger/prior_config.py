@@ -115,6 +115,13 @@ def encoder_spec(params: Params, name: str) -> EncoderSpec:
             f"the encoder '{entry.encoder}' can't be {entry.weights}", where=params.file.place((*keys, "weights")),
             found=entry.weights, expected=" or ".join(possible),
         )  # fmt: skip
+    task = params.tasks[entry.task]
+    if plugin.learns_pairs and task.scale_factor != 1:
+        raise SrledgerError(
+            f"the encoder '{entry.encoder}' learns from LR and HR of one size",
+            where=params.file.place((*keys, "task")), found=f"{entry.task}, of scale factor {task.scale_factor}",
+            expected="a task of scale factor 1",
+        )  # fmt: skip
     at = (*keys, "at", params.scale)
     config = params._layered(plugin_config("encoders", entry.encoder), (*keys, "config"), (*at, "config"))
     # One network that others use, and that is its own average already (the teacher of its self-distillation).
@@ -128,7 +135,7 @@ def encoder_spec(params: Params, name: str) -> EncoderSpec:
             "an encoder has one seed", where=params.file.place((*keys, "training")), found=list(training.seeds),
             mend="give each seed an entry of its own",
         )  # fmt: skip
-    return EncoderSpec(name, entry.encoder, entry.weights, config, training, params.tasks[entry.task])
+    return EncoderSpec(name, entry.encoder, entry.weights, config, training, task)
 
 
 def prior_spec(params: Params, name: str) -> PriorSpec:
@@ -175,12 +182,16 @@ def _check_encoder_of_prior(params: Params, prior: type[Prior], encoder: Encoder
             f"the encoder '{encoder.name}' has no attention", where=place, found=encoder.plugin,
             expected="a transformer", mend="take a prior for convolutional networks",
         )  # fmt: skip
-    if prior.needs_tokens and not plugin.tokenises:
-        able = [name for name, one in params.entries.encoders.items() if _can(one.encoder, ("tokenises",))]
-        raise SrledgerError(
-            f"the encoder '{encoder.name}' has no tokens", where=place, found=encoder.plugin,
-            expected="one that gives tokens" + (f": {', '.join(able)}" if able else ""),
-        )  # fmt: skip
+    for needed, ability, what in (
+        (prior.needs_tokens, "tokenises", "tokens"),
+        (prior.needs_prompts, "prompts", "prompts"),
+    ):
+        if needed and not _can(encoder.plugin, (ability,)):
+            able = [name for name, one in params.entries.encoders.items() if _can(one.encoder, (ability,))]
+            raise SrledgerError(
+                f"the encoder '{encoder.name}' has no {what}", where=place, found=encoder.plugin,
+                expected=f"one that gives {what}" + (f": {', '.join(able)}" if able else ""),
+            )  # fmt: skip
 
 
 def encoder_of_row(

@@ -113,6 +113,22 @@ class PriorSpec:
             return None
         return self.encoder or (self.of.token_encoder if self.of else None)
 
+    @property
+    def has_prompts(self) -> bool:
+        """Whether its tokens are prompts: of the whole image, in one column, without places."""
+        if plugin_class("priors", self.plugin).needs_prompts:
+            return True
+        return self.has_tokens and self.of is not None and self.of.has_prompts
+
+    @property
+    def token_width(self) -> int | None:
+        """Channels of a token, or of a prompt; None for maps."""
+        if (encoder := self.token_encoder) is None:
+            return None
+        plugin = plugin_class("encoders", encoder.plugin)
+        width: int = (plugin.prompt_width if self.has_prompts else plugin.token_width)(encoder.config)
+        return width
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:

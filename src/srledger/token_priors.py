@@ -54,8 +54,8 @@ def check_reader(
             f"the method '{method}' reads tokens and no map", where=place, found=f"{prior.name}, which gives maps",
             expected=f"a prior of tokens, or uniform for none: {_others(params, tokens=True)}",
         )  # fmt: skip
-    if (encoder := prior.token_encoder) is not None:
-        width = plugin_class("encoders", encoder.plugin).token_width(encoder.config)
+    encoder, width = prior.token_encoder, prior.token_width
+    if encoder is not None and width is not None:
         try:
             plugin.check_tokens(config, width)
         except ValueError as error:
@@ -66,11 +66,16 @@ def check_reader(
 
 
 def check_crop(params: Params, training: TrainingConfig, prior: PriorSpec, task: Task, keys: tuple[str, ...]) -> None:
-    """Raise SrledgerError where crops of a row can't be whole cells of its tokens.
+    """Raise SrledgerError where crops of a row can't be whole cells of its tokens; prompts are of the whole image.
 
     Of a task whose images keep their own sizes nothing can be said here: training says it of the first that is wrong.
     """
     encoder, crop_px, side_px = prior.token_encoder, training.crop_px, task.hr_size_px
+    if prior.has_prompts and crop_px is not None:
+        raise SrledgerError(
+            "prompts are of the whole image, and a crop is not", where=params.file.place(keys),
+            found=f"crop_px {crop_px}; the prompts of '{prior.name}'", mend="set training.crop_px: null",
+        )  # fmt: skip
     if encoder is None or crop_px is None or side_px is None:
         return
     cells = cells_a_side(encoder, side_px)

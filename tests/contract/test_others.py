@@ -35,6 +35,7 @@ SMALL = {
     "latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1,)},
     "kl_vae": {"widths": (8, 16), "norm_groups": 8},
     "yolo_trained_here": {"width": 8, "input_px": 32},
+    "vre": {"widths": (8, 8), "codes": 16, "code_channels": 8, "prompts": 6},
 }
 
 
@@ -69,6 +70,7 @@ def build_prior(name: str) -> Prior:
     if plugin.needs_detector:
         return plugin(config(**named), base, FindsAFace(config(**named), {}))
     network = "tiny_dino_vit" if plugin.needs_attention or plugin.needs_tokens else "tiny_dino_resnet"
+    network = "vre" if plugin.needs_prompts else network
     return plugin(config(**named), base, build_encoder(network) if "encoder" in named else None)
 
 
@@ -102,6 +104,9 @@ def test_a_prior_takes_images_that_are_not_square(name: str) -> None:
     others = split(dataclasses.replace(wide, hr=wide.hr[:24], lr=wide.lr[:6]), "ab")
     prior = build_prior(name)
     shape = prior.map_of(others["a"]).shape
+    if prior.needs_prompts:
+        assert len(shape) == 3 and shape[0] > shape[1] == 1, "prompts have no places"
+        return
     assert len(shape) == 3 and shape[0] < shape[1] if prior.has_tokens else shape in {(24, 32), (1, 1)}
 
 
@@ -146,6 +151,14 @@ def test_an_encoder_is_what_it_says(name: str) -> None:
     else:
         with pytest.raises(TypeError):
             encoder.tokens(images)
+    if plugin.prompts:
+        count, width = plugin.prompt_count(encoder.config), plugin.prompt_width(encoder.config)
+        with torch.no_grad():
+            prompts = torch.stack([encoder.prompts_of(images, "lq"), encoder.prompts_of(images, "hq")])
+        assert prompts.shape == (2, 3, count, width) and torch.isfinite(prompts).all()
+    else:
+        with pytest.raises(TypeError):
+            encoder.prompts_of(images, "lq")
     if plugin.codes:
         with torch.no_grad():
             latents = encoder.encode(images)
@@ -189,15 +202,17 @@ def test_a_detector_keeps_boxes_in_the_image_and_repeats(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if name in SMALL])
 def test_an_encoders_loss_trains_every_parameter(name: str) -> None:
-    learner = build_encoder(name).learner(4)
+    plugin = plugin_class("encoders", name)
+    factor = 1 if plugin.learns_pairs else 4
+    learner = build_encoder(name).learner(factor)
     hr = torch.rand(4, 3, 32, 32, generator=torch_generator("learner"))
     prior = hr[:, :1]
-    if plugin_class("encoders", name).learns_landmarks:
+    if plugin.learns_landmarks:
         points = face().landmarks
         assert points is not None
         prior = to_tensor([landmark_map(points, (32, 32))] * 4)
-    for progress in (0.0, 0.5):  # an encoder may learn one part after another
-        terms = learner.loss(Batch(hr[..., ::4, ::4], hr, prior, progress, torch_generator("views")))
+    for progress in (0.0, 0.5, 0.99):  # an encoder may learn one part after another
+        terms = learner.loss(Batch(hr[..., ::factor, ::factor], hr, prior, progress, torch_generator("views")))
         terms["total"].backward()
         assert all(term.ndim == 0 for term in terms.values())
     assert [key for key, value in learner.named_parameters() if value.requires_grad and value.grad is None] == []

@@ -306,4 +306,6 @@ def test_entries_of_tokens_change_no_other_settings(tmp_path: Path) -> None:
         name: row.resolved() for name, row in after.rows.items() if name != "tried"
     }
     for name, spec in before.priors.items():
-        assert spec.resolved() == after.priors[name].resolved() and spec.has_tokens == ("tokens" in name)
+        assert spec.resolved() == after.priors[name].resolved() and spec.has_tokens == (
+            "tokens" in name or "prompts" in name
+        )

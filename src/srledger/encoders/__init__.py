@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -32,9 +32,11 @@ class Encoder(nn.Module, abc.ABC):
             then holds them too. Weights that only baking needs are missing there later.
         learns: it can be trained in the pipeline (``learner``).
         learns_landmarks: its learner finds a landmark map (``landmark_examples``) in the place of a batch's prior.
+        learns_pairs: its learner lays LR beside HR, so its task is one of scale factor 1.
         fits: it learns in closed form (``fit``).
         attends: it has ``attention``.
         tokenises: it has ``tokens``, ``token_px`` and ``token_width``.
+        prompts: it has ``prompts_of``, ``prompt_count`` and ``prompt_width``.
         codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
         denoises: it has ``denoiser``.
         detects: it has ``detect`` and ``classes``.
@@ -44,9 +46,11 @@ class Encoder(nn.Module, abc.ABC):
     bakes: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
     learns_landmarks: ClassVar[bool] = False
+    learns_pairs: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     attends: ClassVar[bool] = False
     tokenises: ClassVar[bool] = False
+    prompts: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
     detects: ClassVar[bool] = False
@@ -95,6 +99,23 @@ class Encoder(nn.Module, abc.ABC):
         """
         raise TypeError(f"{type(self).__name__} has no tokens")
 
+    @classmethod
+    def prompt_count(cls, config: PluginConfig) -> int:
+        """How many prompts it gives of an image: K."""
+        raise TypeError(f"{cls.__name__} has no prompts")
+
+    @classmethod
+    def prompt_width(cls, config: PluginConfig) -> int:
+        """Channels of a prompt: D."""
+        raise TypeError(f"{cls.__name__} has no prompts")
+
+    def prompts_of(self, images: torch.Tensor, source: Literal["hq", "lq"]) -> torch.Tensor:
+        """What clean (``hq``) or degraded (``lq``) images show, as vectors without places: float32 ``B x K x D``.
+
+        In an order that means something; rows beyond what is to be said of an image are zero.
+        """
+        raise TypeError(f"{type(self).__name__} has no prompts")
+
     @property
     def latent_channels(self) -> int:
         """Channels of a latent."""
@@ -140,6 +161,9 @@ class Encoder(nn.Module, abc.ABC):
     def learner(self, scale_factor: int) -> EncoderLearner:
         """What the training loop trains in place of this encoder, which it takes into itself."""
         raise TypeError(f"{type(self).__name__} is not trained")
+
+    def check_learned(self) -> None:
+        """Raise SrledgerError where what it has learnt is of no use; asked once, when its training has ended."""
 
 
 class EncoderLearner(Learner):

@@ -47,6 +47,7 @@ class Prior(abc.ABC):
         constant: it says the same of every pixel, and means to.
         needs_attention: its encoder must be a transformer.
         needs_tokens: its encoder must have tokens.
+        needs_prompts: its encoder must have prompts; they are the tokens that it gives, in one column.
         needs_detector: its encoder must be a detector.
         gives_tokens: what it gives is a grid of tokens.
         takes_tokens: what it makes of the prior that ``of`` names makes sense of tokens too: of tokens it gives tokens.
@@ -58,6 +59,7 @@ class Prior(abc.ABC):
     constant: ClassVar[bool] = False
     needs_attention: ClassVar[bool] = False
     needs_tokens: ClassVar[bool] = False
+    needs_prompts: ClassVar[bool] = False
     needs_detector: ClassVar[bool] = False
     gives_tokens: ClassVar[bool] = False
     takes_tokens: ClassVar[bool] = False
@@ -96,5 +98,6 @@ class Prior(abc.ABC):
         """The map of one image: float ``H x W`` in [0, 1], or ``1 x 1`` for a constant one.
 
         A prior of tokens: float ``h x w x D``, a vector per cell of a grid that covers the image, cell (0, 0) top left;
-        D is 2 at least and the same for all images, and all images of one size have one grid.
+        D is 2 at least and the same for all images, and all images of one size have one grid. Prompts have no places:
+        ``K x 1 x D``.
         """
