@@ -13,6 +13,7 @@ from srledger.config import Params
 from srledger.degradations import Degradation
 from srledger.encoders import Encoder
 from srledger.encoders._detection import Asked, Detections
+from srledger.identity_examples import identity_map
 from srledger.landmark_examples import landmark_map
 from srledger.methods import Batch
 from srledger.plugins import plugin_class, plugin_config, plugin_names
@@ -35,6 +36,8 @@ SMALL = {
     "latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1,)},
     "kl_vae": {"widths": (8, 16), "norm_groups": 8},
     "yolo_trained_here": {"width": 8, "input_px": 32},
+    "recogniser": {"size_px": 32, "widths": (8, 8, 16), "width": 16},
+    "mobile_recogniser": {"size_px": 32, "stem": 8, "channels": 16, "last": 32, "width": 16},
 }
 
 
@@ -155,6 +158,10 @@ def test_an_encoder_is_what_it_says(name: str) -> None:
     else:
         with pytest.raises(TypeError):
             encoder.encode(images)
+    if plugin.recognises:
+        assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5) and vectors.dtype == torch.float32
+        with torch.no_grad():
+            assert torch.equal(encoder.embed_faces(images, [None] * 3), vectors) or encoder.needs_landmarks
     if plugin.denoises:
         assert isinstance(encoder.denoiser, torch.nn.Module)
     else:
@@ -189,13 +196,16 @@ def test_a_detector_keeps_boxes_in_the_image_and_repeats(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if name in SMALL])
 def test_an_encoders_loss_trains_every_parameter(name: str) -> None:
-    learner = build_encoder(name).learner(4)
+    encoder = build_encoder(name)
+    learner = encoder.identity_learner(4, 4) if encoder.learns_identities else encoder.learner(4)
     hr = torch.rand(4, 3, 32, 32, generator=torch_generator("learner"))
     prior = hr[:, :1]
     if plugin_class("encoders", name).learns_landmarks:
         points = face().landmarks
         assert points is not None
         prior = to_tensor([landmark_map(points, (32, 32))] * 4)
+    if encoder.learns_identities:
+        prior = to_tensor([identity_map(k % 3, (32, 32)) for k in range(4)])
     for progress in (0.0, 0.5):  # an encoder may learn one part after another
         terms = learner.loss(Batch(hr[..., ::4, ::4], hr, prior, progress, torch_generator("views")))
         terms["total"].backward()

@@ -32,24 +32,29 @@ class Encoder(nn.Module, abc.ABC):
             then holds them too. Weights that only baking needs are missing there later.
         learns: it can be trained in the pipeline (``learner``).
         learns_landmarks: its learner finds a landmark map (``landmark_examples``) in the place of a batch's prior.
+        learns_identities: its learner comes of ``identity_learner`` and finds an identity map (``identity_examples``)
+            in the place of a batch's prior.
         fits: it learns in closed form (``fit``).
         attends: it has ``attention``.
         tokenises: it has ``tokens``, ``token_px`` and ``token_width``.
         codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
         denoises: it has ``denoiser``.
         detects: it has ``detect`` and ``classes``.
+        recognises: it tells people apart: it has ``embed_faces`` (``_recognition.Recogniser``).
     """
 
     weights: ClassVar[tuple[str, ...]] = ()
     bakes: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = False
     learns_landmarks: ClassVar[bool] = False
+    learns_identities: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     attends: ClassVar[bool] = False
     tokenises: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
     detects: ClassVar[bool] = False
+    recognises: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, weight_files: Mapping[str, Path]) -> None:
         super().__init__()
@@ -140,6 +145,10 @@ class Encoder(nn.Module, abc.ABC):
     def learner(self, scale_factor: int) -> EncoderLearner:
         """What the training loop trains in place of this encoder, which it takes into itself."""
         raise TypeError(f"{type(self).__name__} is not trained")
+
+    def identity_learner(self, scale_factor: int, identities: int) -> EncoderLearner:
+        """As ``learner``, for one that learns to tell so many people apart."""
+        raise TypeError(f"{type(self).__name__} does not learn people")
 
 
 class EncoderLearner(Learner):
