@@ -21,8 +21,8 @@ PUBLISHED = "mobilefacenet"
 
 TRAINED_HERE = (
     "by the encoder '{encoder}', a small {network} trained in this pipeline on the training identities of its task "
-    "with {loss}: no published recogniser; of one scale only, since each trains its own; its verification accuracy bounds "
-    "what this can tell"
+    "with {loss}: no published recogniser; of one scale only, since each trains its own; its verification "
+    "accuracy bounds what this can tell"
 )
 RESIDUAL = TRAINED_HERE.format(encoder="recogniser", network="residual network", loss="ArcFace's margin")
 MOBILE = TRAINED_HERE.format(encoder="mobile_recogniser", network="MobileFaceNet", loss="CosFace's margin")
