@@ -68,7 +68,7 @@ def test_arcface_as_worked_by_hand() -> None:
     own, other, third = cos[60], cos[50], cos[140]
     loss = math.log(1 + math.exp(other - own) + math.exp(third - own))
     terms = margin_terms(head("arcface", margin=math.radians(20)), at_degrees(40), torch.tensor([0]), 1.0)
-    assert float(terms["total"]) == pytest.approx(loss, abs=1e-4) and float(terms["right"]) == 1
+    assert float(terms["total"].detach()) == pytest.approx(loss, abs=1e-4) and float(terms["right"]) == 1
 
 
 def test_cosface_as_worked_by_hand() -> None:
@@ -212,7 +212,7 @@ def test_the_two_differ_in_their_network_and_their_margin() -> None:
     kinds = [plugin_config("encoders", name)().margin.kind for name in SMALL]
     assert kinds == ["arcface", "cosface"]
     built = [plugin_class("encoders", name)(plugin_config("encoders", name)(), {}) for name in SMALL]
-    assert [sum(value.numel() for value in one.parameters()) for one in built] == [866_912, 159_336]
+    assert [sum(value.numel() for value in one.parameters()) for one in built] == [866_912, 129_856]
     depthwise = [
         [m for m in one.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1 and m.groups == m.in_channels]
         for one in built
@@ -398,7 +398,9 @@ def test_mobilefacenet_tells_real_people_apart(mirror: Path) -> None:
     if not files:
         pytest.skip("the weights are not at hand")
     with (mirror / "faces/celeba/landmarks.csv").open(encoding="utf-8") as table:
-        rows = [row for row in csv.DictReader(table) if row["file"].startswith("test/")][:60]
+        rows = [row for row in csv.DictReader(table) if row["file"].startswith("test/")]
+    people = sorted({row["identity"] for row in rows})[:12]
+    rows = [row for row in rows if row["identity"] in people]
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
     points = [np.array([[float(row[f"{name}_{axis}"]) for axis in "xy"] for name in names]) for row in rows]
     images = to_tensor([np.array(Image.open(mirror / "faces/celeba" / row["file"])) for row in rows])

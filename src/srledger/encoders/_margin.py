@@ -24,9 +24,9 @@ class Margin(PluginConfig):
     """Which margin, how wide, and how soon."""
 
     kind: Literal["arcface", "cosface"] = "arcface"
-    scale: float = Field(default=32.0, gt=0, description="s, which the cosines are multiplied by")
+    scale: float = Field(default=20.0, gt=0, description="s, which the cosines are multiplied by")
     margin: float = Field(default=0.3, ge=0, lt=math.pi / 2, description="m: of arcface in radians, else of the cosine")
-    rise: float = Field(default=0.2, ge=0, le=1, description="share of the training over which the margin grows from 0")
+    rise: float = Field(default=0.6, ge=0, le=1, description="share of the training over which the margin grows from 0")
 
     def at(self, progress: float) -> float:
         """The margin at a progress of training in [0, 1)."""

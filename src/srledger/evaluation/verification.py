@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -206,14 +206,39 @@ def verify(scores: np.ndarray, pairs: Pairs, name: str, resamples: int = 1000, a
         SrledgerError: there are no genuine or no impostor pairs, or a score is not finite.
     """
     _check(scores, pairs.genuine)
-    right = judged(scores, pairs)
+    genuine, right = pairs.genuine, judged(scores, pairs)
+    intervals = _intervals(lambda weights: _numbers(scores, genuine, right, weights), pairs, name, resamples, alpha)
+    return Verification(*intervals[:4], tuple(intervals[4:]))
+
+
+def auc_gain(
+    scores: np.ndarray, base: np.ndarray, pairs: Pairs, name: str, resamples: int = 1000, alpha: float = 0.05
+) -> Interval:
+    """The AUC of ``scores`` minus that of ``base``, both of the same ``P`` pairs, with its interval as in ``verify``.
+
+    Raises:
+        SrledgerError: there are no genuine or no impostor pairs, or a score is not finite.
+    """
+    for one in (scores, base):
+        _check(one, pairs.genuine)
+
+    def gain(weights: np.ndarray) -> list[float]:
+        of_genuine, of_impostors = weights * pairs.genuine, weights * ~pairs.genuine
+        ours, theirs = (auc(_curves_of(*_accepted(one, of_genuine, of_impostors))) for one in (scores, base))
+        return [ours - theirs]
+
+    return _intervals(gain, pairs, name, resamples, alpha)[0]
+
+
+def _intervals(
+    numbers: Callable[[np.ndarray], list[float]], pairs: Pairs, name: str, resamples: int, alpha: float
+) -> list[Interval]:
+    """What ``numbers`` makes of the weights of ``P`` pairs: of one each, and the percentiles of those of resamples."""
     people = int(max(pairs.person.max(), pairs.other.max())) + 1
-    impostors = int((~pairs.genuine).sum())
-    value = _numbers(scores, pairs.genuine, right, np.ones(len(pairs)), impostors)
-    drawn = _draws(name, people, resamples)
+    value, drawn = numbers(np.ones(len(pairs))), _draws(name, people, resamples)
     weights = np.where(pairs.genuine, drawn[:, pairs.person], drawn[:, pairs.person] * drawn[:, pairs.other])
     kept = (weights * pairs.genuine).any(axis=1) & (weights * ~pairs.genuine).any(axis=1)
-    sampled = np.array([_numbers(scores, pairs.genuine, right, one, impostors) for one in weights[kept]])
+    sampled = np.array([numbers(one) for one in weights[kept]])
     intervals = []
     for k, number in enumerate(value):
         if math.isnan(number) or not len(sampled):
@@ -221,14 +246,12 @@ def verify(scores: np.ndarray, pairs: Pairs, name: str, resamples: int = 1000, a
         else:
             low, high = np.quantile(sampled[:, k], [alpha / 2, 1 - alpha / 2])
             intervals.append(Interval(number, float(low), float(high), people))
-    return Verification(*intervals[:4], tuple(intervals[4:]))
+    return intervals
 
 
-def _numbers(
-    scores: np.ndarray, genuine: np.ndarray, right: np.ndarray, weights: np.ndarray, impostors: int
-) -> list[float]:
+def _numbers(scores: np.ndarray, genuine: np.ndarray, right: np.ndarray, weights: np.ndarray) -> list[float]:
     """In the order of ``Verification``, of weighted pairs."""
-    found = _curves_of(*_accepted(scores, weights * genuine, weights * ~genuine))
+    found, impostors = _curves_of(*_accepted(scores, weights * genuine, weights * ~genuine)), int((~genuine).sum())
     accuracy = (np.average(right[genuine], weights=weights[genuine]) + np.average(
         right[~genuine], weights=weights[~genuine])) / 2  # fmt: skip
     tars = [tar_at_far(found, far, impostors) for far in FARS]
