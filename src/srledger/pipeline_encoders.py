@@ -95,7 +95,7 @@ def load_encoder(folder: Path) -> Encoder:
     return _load(folder, sha256_json(kept))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _load(folder: Path, weights_sha256: str) -> Encoder:
     """Loaded once in a process: priors and metrics of one stage share it."""
     resolved = read_json(folder / RECORD)["resolved"]

@@ -1,4 +1,4 @@
-"""Metrics of identity and of landmarks: golden cases, likeness to real recognisers, and what they say when they can't."""
+"""Metrics of identity and of landmarks: golden cases, real weights, and what they say when they can't."""
 
 from __future__ import annotations
 

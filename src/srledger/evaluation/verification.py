@@ -208,7 +208,8 @@ def verify(scores: np.ndarray, pairs: Pairs, name: str, resamples: int = 1000, a
     _check(scores, pairs.genuine)
     genuine, right = pairs.genuine, judged(scores, pairs)
     intervals = _intervals(lambda weights: _numbers(scores, genuine, right, weights), pairs, name, resamples, alpha)
-    return Verification(*intervals[:4], tuple(intervals[4:]))
+    area, precision, error, accuracy, *tars = intervals
+    return Verification(area, precision, error, accuracy, tuple(tars))
 
 
 def auc_gain(
@@ -264,8 +265,8 @@ def _accepted(
     """(thresholds, accepted genuine, accepted impostors): summed weights of the pairs at each threshold and above."""
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last of each run of equal scores
-    sums = (np.append(0.0, np.cumsum(one[order])[ends]) for one in (of_genuine, of_impostors))
-    return np.append(math.inf, scores[order][ends]), *sums
+    accepted, wrong = (np.append(0.0, np.cumsum(one[order])[ends]) for one in (of_genuine, of_impostors))
+    return np.append(math.inf, scores[order][ends]), accepted, wrong
 
 
 def _curves_of(thresholds: np.ndarray, accepted: np.ndarray, wrong: np.ndarray) -> Curves:

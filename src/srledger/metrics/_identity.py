@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import abc
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,19 +38,26 @@ ANGLE = (
 )
 
 
-class Similarity:
+class IdentityMetric(Metric):
+    """A number of two unit vectors."""
+
+    @abc.abstractmethod
+    def compare(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        """The float64 scalar of the vectors ``1 x D`` of a restored image and of its original."""
+
+
+class Similarity(IdentityMetric):
     """Higher is better: 1 for the same vector."""
 
     higher_is_better = True
     bounds = (-1, 1)
 
-    @staticmethod
-    def compare(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
-        """The cosine of two unit vectors ``1 x D``, float64."""
+    def compare(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        """The cosine."""
         return torch.cos(angle_of(sr, hr))
 
 
-class Angle:
+class Angle(IdentityMetric):
     """Lower is better: 0 degrees for the same vector."""
 
     higher_is_better = False
@@ -57,9 +65,8 @@ class Angle:
     digits = 2
     bounds = (0, 180)
 
-    @staticmethod
-    def compare(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
-        """The angle of two unit vectors ``1 x D`` in degrees, float64."""
+    def compare(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        """The angle in degrees."""
         return torch.rad2deg(angle_of(sr, hr))
 
 
@@ -69,10 +76,8 @@ def angle_of(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return 2 * torch.atan2((a - b).norm(), (a + b).norm())
 
 
-class PipelineIdentity(Metric):
+class PipelineIdentity(IdentityMetric):
     """Base of the metrics by a recogniser that the pipeline trains; a subclass names it as ``pipeline_encoder``."""
-
-    compare: ClassVar[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
 
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:
         super().__init__(config, weights)
@@ -89,11 +94,10 @@ class PipelineIdentity(Metric):
         return measure_each(lambda a, b: self.compare(*(network.embed(as_seen(one)) for one in (a, b))), sr, hr)
 
 
-class MobileFaceNetIdentity(LandmarkMetric):
+class MobileFaceNetIdentity(IdentityMetric, LandmarkMetric):
     """Base of the metrics by the published MobileFaceNet."""
 
     weights = (PUBLISHED,)
-    compare: ClassVar[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
 
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:
         super().__init__(config, weights)

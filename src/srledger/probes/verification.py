@@ -85,8 +85,8 @@ class Verification(Probe):
             pairs = draw_pairs([str(identities[k]) for k in kept], source.task)
         except SrledgerError as why:
             raise ProbeUnavailable(f"{why.problem}: {why.facts['found']}") from why
-        every = (source.ids(count), source.hr(count), source.landmarks(count))
-        ids, hr, points = ([values[k] for k in kept] for values in every)
+        every_id, every_hr, every_point = source.ids(count), source.hr(count), source.landmarks(count)
+        ids, hr, points = [every_id[k] for k in kept], [every_hr[k] for k in kept], [every_point[k] for k in kept]
         facts: dict[str, Any] = {
             "images": len(kept), "people": len({identities[k] for k in kept}), "single": len(single),
             "unnamed": len(identities) - len(known), "genuine": int(pairs.genuine.sum()),
