@@ -36,6 +36,7 @@ SHARED_CODE = (
     "src/srledger/facial_parts.py",
     "src/srledger/identity_examples.py",
     "src/srledger/landmark_examples.py",
+    "src/srledger/metrics/_scene_statistics.py",
 )
 
 

@@ -251,7 +251,7 @@ def test_jitter_is_drawn_from_the_batch_and_none_leaves_a_face_as_it_is() -> Non
     learner = MarginLearner(ResidualRecogniser(SMALL["recogniser"], {}), 4, 3)
     maps = to_tensor([identity_map(k, (32, 32)) for k in range(3)])
     losses = [
-        float(learner.loss(Batch(faces[..., ::4, ::4], faces, maps, 0.5, torch_generator("b")))["total"])
+        float(learner.loss(Batch(faces[..., ::4, ::4], faces, maps, 0.5, torch_generator("b")))["total"].detach())
         for _ in range(2)
     ]
     assert losses[0] == losses[1]
