@@ -11,6 +11,7 @@ import torch
 
 from srledger.encoders import Encoder
 from srledger.errors import SrledgerError, errors_of
+from srledger.identity_examples import IdentityExamples
 from srledger.io import canonical_json, read_json, sha256_file, sha256_json, write_json
 from srledger.landmark_examples import LandmarkExamples
 from srledger.layout import INACTIVE, Layout, is_inactive
@@ -33,8 +34,8 @@ def write_encoder(spec: EncoderSpec, layout: Layout, folder: Path) -> dict[str, 
     """Write ``encoder.json`` into ``folder``, and weights and curves where it has any of its own.
 
     Raises:
-        SrledgerError: a task without training images, or without the landmarks to learn from; what was learnt is of
-            no use (``Encoder.check_learned``); see also ``train_seed``.
+        SrledgerError: a task without training images, or without the landmarks or identities to learn from; what was
+            learnt is of no use (``Encoder.check_learned``); see also ``train_seed``.
     """
     code_sha256 = stage_code_sha256(layout.root, "train_encoder", {"key": spec.name, "encoder": spec.plugin})
     record: dict[str, Any] = {"name": spec.name, "resolved": spec.resolved(), "code_sha256": code_sha256}
@@ -97,7 +98,7 @@ def load_encoder(folder: Path) -> Encoder:
     return _load(folder, sha256_json(kept))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _load(folder: Path, weights_sha256: str) -> Encoder:
     """Loaded once in a process: priors and metrics of one stage share it."""
     resolved = read_json(folder / RECORD)["resolved"]
@@ -128,17 +129,33 @@ def _train(encoder: Encoder, spec: EncoderSpec, layout: Layout, folder: Path, co
     config, seed = spec.training, spec.training.seeds[0]
     prepare_torch(config.threads, config.device)
     packs = layout.packs(spec.task.name)
-    examples = LandmarkExamples(packs, "train") if encoder.learns_landmarks else Examples(packs, None, "train")
+    examples = _examples_of(encoder, packs)
     _check_any(examples, packs)
-    learner = encoder.learner(spec.task.scale_factor)
+    if isinstance(examples, IdentityExamples):
+        learner = encoder.identity_learner(spec.task.scale_factor, len(examples.identities))
+    else:
+        learner = encoder.learner(spec.task.scale_factor)
     job = Job(spec.name, learner, None, config, examples, None)
     data = [pack.sha256 for pack in examples.packs]
     if isinstance(examples, LandmarkExamples):
         data.append(examples.landmarks_sha256)
+    if isinstance(examples, IdentityExamples):
+        data.append(examples.identities_sha256)
     trained = train_in_scratch(job, seed, layout, sha256_json([code_sha256, spec.resolved(), data]))
     load_weights(learner, trained.weights)
     write_curves(folder / "curves.csv", trained.curves)
     return learner.learned
+
+
+def _examples_of(encoder: Encoder, packs: Path) -> Examples:
+    if encoder.learns_landmarks:
+        return LandmarkExamples(packs, "train")
+    if encoder.learns_identities:
+        examples = IdentityExamples(packs, "train")
+        if single := examples.single_images:
+            print(f"{len(single)} of {len(examples.identities)} identities have one image: {', '.join(single[:5])}")
+        return examples
+    return Examples(packs, None, "train")
 
 
 def _fit(encoder: Encoder, spec: EncoderSpec, layout: Layout) -> None:

@@ -21,18 +21,25 @@ MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
 SHARED_CODE = (
     "src/srledger/diffusion",
     "src/srledger/encoders/_association.py",
+    "src/srledger/encoders/_alignment.py",
     "src/srledger/encoders/_autoencoding.py",
     "src/srledger/encoders/_dinov2.py",
     "src/srledger/encoders/_facial_boxes.py",
     "src/srledger/encoders/_imagenet.py",
     "src/srledger/encoders/_inert_checkpoint.py",
     "src/srledger/encoders/_quantiser.py",
+    "src/srledger/encoders/_margin.py",
+    "src/srledger/encoders/_mobile.py",
+    "src/srledger/encoders/_onnx.py",
+    "src/srledger/encoders/_recognition.py",
     "src/srledger/encoders/_sd_autoencoder.py",
     "src/srledger/encoders/_ultralytics.py",
     "src/srledger/encoders/_vocabulary.py",
     "src/srledger/encoders/_vq_autoencoder.py",
     "src/srledger/facial_parts.py",
+    "src/srledger/identity_examples.py",
     "src/srledger/landmark_examples.py",
+    "src/srledger/metrics/_scene_statistics.py",
 )
 
 

@@ -21,8 +21,8 @@ metrics = pytest.mark.parametrize("name", plugin_names("metrics"))
 def build(name: str) -> Metric:
     needed = plugin_class("metrics", name).weights
     files = resolve_all(needed)
-    if plugin_class("metrics", name).pipeline_encoder is not None:
-        files[plugin_class("metrics", name).pipeline_encoder] = untrained_encoder()
+    if (encoder := plugin_class("metrics", name).pipeline_encoder) is not None:
+        files[encoder] = untrained_encoder(encoder)
     if set(needed) - set(files):
         pytest.skip(f"weights {sorted(set(needed) - set(files))} are not at hand: make weights, or set SRLEDGER_MIRROR")
     return MetricName(name).build(files)

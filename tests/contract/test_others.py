@@ -13,6 +13,7 @@ from srledger.config import Params
 from srledger.degradations import Degradation
 from srledger.encoders import Encoder
 from srledger.encoders._detection import Asked, Detections
+from srledger.identity_examples import identity_map
 from srledger.landmark_examples import landmark_map
 from srledger.methods import Batch
 from srledger.plugins import plugin_class, plugin_config, plugin_names
@@ -36,6 +37,8 @@ SMALL = {
     "kl_vae": {"widths": (8, 16), "norm_groups": 8},
     "yolo_trained_here": {"width": 8, "input_px": 32},
     "vre": {"widths": (8, 8), "codes": 16, "code_channels": 8, "prompts": 6},
+    "recogniser": {"size_px": 32, "widths": (8, 8, 16), "width": 16},
+    "mobile_recogniser": {"size_px": 32, "stem": 8, "channels": 16, "last": 32, "width": 16},
 }
 
 
@@ -168,6 +171,10 @@ def test_an_encoder_is_what_it_says(name: str) -> None:
     else:
         with pytest.raises(TypeError):
             encoder.encode(images)
+    if plugin.recognises:
+        assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5) and vectors.dtype == torch.float32
+        with torch.no_grad():
+            assert torch.equal(encoder.embed_faces(images, [None] * 3), vectors) or encoder.needs_landmarks
     if plugin.denoises:
         assert isinstance(encoder.denoiser, torch.nn.Module)
     else:
@@ -202,15 +209,17 @@ def test_a_detector_keeps_boxes_in_the_image_and_repeats(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in plugin_names("encoders") if name in SMALL])
 def test_an_encoders_loss_trains_every_parameter(name: str) -> None:
-    plugin = plugin_class("encoders", name)
-    factor = 1 if plugin.learns_pairs else 4
-    learner = build_encoder(name).learner(factor)
+    encoder = build_encoder(name)
+    factor = 1 if encoder.learns_pairs else 4
+    learner = encoder.identity_learner(factor, 4) if encoder.learns_identities else encoder.learner(factor)
     hr = torch.rand(4, 3, 32, 32, generator=torch_generator("learner"))
     prior = hr[:, :1]
-    if plugin.learns_landmarks:
+    if encoder.learns_landmarks:
         points = face().landmarks
         assert points is not None
         prior = to_tensor([landmark_map(points, (32, 32))] * 4)
+    if encoder.learns_identities:
+        prior = to_tensor([identity_map(k % 3, (32, 32)) for k in range(4)])
     for progress in (0.0, 0.5, 0.99):  # an encoder may learn one part after another
         terms = learner.loss(Batch(hr[..., ::factor, ::factor], hr, prior, progress, torch_generator("views")))
         terms["total"].backward()

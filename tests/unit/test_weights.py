@@ -20,7 +20,7 @@ MIRROR = os.environ.get("SRLEDGER_MIRROR")  # read before a fixture below replac
 GOOD = b"the bytes of a network"
 BAD = b"some other bytes"
 NAMES_IN_MIRROR = (
-    "lpips_alex_heads", "lpips_vgg_heads", "squeezenet1_1_caffe", "niqe_pris_params", "imdn_x4", "mobilefacenet_casia",
+    "lpips_alex_heads", "lpips_vgg_heads", "squeezenet1_1_caffe", "niqe_pris_params", "imdn_x4", "mobilefacenet",
     "fan_squeeze68", "pfld",
 )  # fmt: skip
 

@@ -33,6 +33,8 @@ class Encoder(nn.Module, abc.ABC):
         learns: it can be trained in the pipeline (``learner``).
         learns_landmarks: its learner finds a landmark map (``landmark_examples``) in the place of a batch's prior.
         learns_pairs: its learner lays LR beside HR, so its task is one of scale factor 1.
+        learns_identities: its learner comes of ``identity_learner`` and finds an identity map (``identity_examples``)
+            in the place of a batch's prior.
         fits: it learns in closed form (``fit``).
         attends: it has ``attention``.
         tokenises: it has ``tokens``, ``token_px`` and ``token_width``.
@@ -40,6 +42,7 @@ class Encoder(nn.Module, abc.ABC):
         codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
         denoises: it has ``denoiser``.
         detects: it has ``detect`` and ``classes``.
+        recognises: it tells people apart: it has ``embed_faces`` (``_recognition.Recogniser``).
     """
 
     weights: ClassVar[tuple[str, ...]] = ()
@@ -47,6 +50,7 @@ class Encoder(nn.Module, abc.ABC):
     learns: ClassVar[bool] = False
     learns_landmarks: ClassVar[bool] = False
     learns_pairs: ClassVar[bool] = False
+    learns_identities: ClassVar[bool] = False
     fits: ClassVar[bool] = False
     attends: ClassVar[bool] = False
     tokenises: ClassVar[bool] = False
@@ -54,6 +58,7 @@ class Encoder(nn.Module, abc.ABC):
     codes: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
     detects: ClassVar[bool] = False
+    recognises: ClassVar[bool] = False
 
     def __init__(self, config: PluginConfig, weight_files: Mapping[str, Path]) -> None:
         super().__init__()
@@ -161,6 +166,10 @@ class Encoder(nn.Module, abc.ABC):
     def learner(self, scale_factor: int) -> EncoderLearner:
         """What the training loop trains in place of this encoder, which it takes into itself."""
         raise TypeError(f"{type(self).__name__} is not trained")
+
+    def identity_learner(self, scale_factor: int, identities: int) -> EncoderLearner:
+        """As ``learner``, for one that learns to tell so many people apart."""
+        raise TypeError(f"{type(self).__name__} does not learn people")
 
     def check_learned(self) -> None:
         """Raise SrledgerError where what it has learnt is of no use; asked once, when its training has ended."""

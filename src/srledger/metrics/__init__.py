@@ -53,6 +53,7 @@ class Metric(abc.ABC):
         weights: names of the weights-catalogue entries it needs.
         pipeline_encoder: an entry of ``encoders``; the folder of it comes among the weights, by this name.
         paired: False when it reads ``sr`` alone (no-reference); its ``hr`` argument is then ignored.
+        counts: an image is in or out (the unit's whole or 0), and the mean is a share: a change may leave it as it is.
         reads: ``uint8``, or ``float``: the images before they are clamped and rounded to 8 bits.
     """
 
@@ -65,6 +66,7 @@ class Metric(abc.ABC):
     weights: ClassVar[tuple[str, ...]] = ()
     pipeline_encoder: ClassVar[str | None] = None
     paired: ClassVar[bool] = True
+    counts: ClassVar[bool] = False
     reads: ClassVar[Literal["uint8", "float"]] = "uint8"
 
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:

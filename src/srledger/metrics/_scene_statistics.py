@@ -1,4 +1,4 @@
-"""Statistics of natural scenes: the 18 numbers that NIQE reads off a block (Mittal et al. 2013)."""
+"""Statistics of natural scenes: the 18 numbers that NIQE reads off a block, and its distance (Mittal et al. 2013)."""
 
 from __future__ import annotations
 
@@ -70,3 +70,29 @@ def block_features(block: np.ndarray) -> list[float]:
         mean = (right - left) * gamma(2 / shape) / gamma(1 / shape)  # eq. 8
         features += [shape, mean, left, right]
     return features
+
+
+def block_maps(luma: np.ndarray, block_px: int, window: np.ndarray) -> np.ndarray:
+    """36 features of each whole block of luma ``H x W``, 18 a scale: ``rows x columns x 36``; ``block_px`` is even."""
+    rows, columns = luma.shape[0] // block_px, luma.shape[1] // block_px
+    luma = luma[: rows * block_px, : columns * block_px]
+    scales = []
+    for side in (block_px, block_px // 2):
+        contrast = normalise_contrast(luma, lambda values: ndimage.correlate(values, window, mode="nearest"))
+        blocks = contrast.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+        scales.append(np.array([block_features(block) for block in blocks]))
+        luma = halve_bicubic(luma)
+    return np.concatenate(scales, axis=1).reshape(rows, columns, -1)
+
+
+def distance_to_model(features: np.ndarray, mean: np.ndarray, covariance: np.ndarray, least_blocks: int) -> float:
+    """How far ``blocks x 36`` lie from a Gaussian model of pristine ones (eq. 10); NaN for too few whole ones.
+
+    A flat block has features that are not numbers: it counts where the others of its features are.
+    """
+    whole = features[~np.isnan(features).any(axis=1)]
+    if len(whole) < least_blocks:
+        return float("nan")
+    difference = mean - np.nanmean(features, axis=0)
+    pooled = (covariance + np.cov(whole, rowvar=False)) / 2
+    return float(np.sqrt(difference @ np.linalg.pinv(pooled) @ difference))

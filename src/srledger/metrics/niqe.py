@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from srledger.metrics import Metric, MetricUnavailable
 from srledger.metrics._images import luma_ycbcr, measure_each, weight_file
-from srledger.metrics._scene_statistics import block_features, halve_bicubic, normalise_contrast
+from srledger.metrics._scene_statistics import block_maps, distance_to_model
 from srledger.plugins import PluginConfig
 
 BLOCK_PX = 96
@@ -52,22 +51,6 @@ class Niqe(Metric):
         return measure_each(lambda image, _: self._distance(image), sr, sr)
 
     def _distance(self, image: torch.Tensor) -> torch.Tensor:
-        features = self._features(luma_ycbcr(image)[0, 0].round().cpu().numpy())
-        whole = features[~np.isnan(features).any(axis=1)]
-        if len(whole) < LEAST_BLOCKS:
-            return torch.tensor(float("nan"), dtype=torch.float64)
-        difference = self.mean - np.nanmean(features, axis=0)
-        pooled = (self.covariance + np.cov(whole, rowvar=False)) / 2
-        return torch.tensor(np.sqrt(difference @ np.linalg.pinv(pooled) @ difference))  # eq. 10
-
-    def _features(self, luma: np.ndarray) -> np.ndarray:
-        """36 features of each block, 18 a scale: ``blocks x 36``."""
-        rows, columns = luma.shape[0] // BLOCK_PX, luma.shape[1] // BLOCK_PX
-        luma = luma[: rows * BLOCK_PX, : columns * BLOCK_PX]
-        scales = []
-        for block_px in (BLOCK_PX, BLOCK_PX // 2):
-            contrast = normalise_contrast(luma, lambda values: ndimage.correlate(values, self.window, mode="nearest"))
-            blocks = contrast.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)
-            scales.append(np.array([block_features(block) for block in blocks]))
-            luma = halve_bicubic(luma)
-        return np.concatenate(scales, axis=1)
+        features = block_maps(luma_ycbcr(image)[0, 0].round().cpu().numpy(), BLOCK_PX, self.window)
+        distance = distance_to_model(features.reshape(-1, features.shape[-1]), self.mean, self.covariance, LEAST_BLOCKS)
+        return torch.tensor(distance, dtype=torch.float64)

@@ -56,9 +56,11 @@ def _lesson(spec: EncoderSpec) -> str:
         return "in closed form"
     how = "an autoencoder" if plugin.codes else "self-distillation"
     how += ", then noise" if plugin.denoises else ""
-    return f"{'boxes around landmarks' if plugin.learns_landmarks else how}, {spec.training.steps} steps"
+    how = "boxes around landmarks" if plugin.learns_landmarks else how
+    return f"{'who is who' if plugin.learns_identities else how}, {spec.training.steps} steps"
 
 
 def _published(plugin: str) -> str:
-    learned = "" if plugin_class("encoders", plugin).codes else "ImageNet: "  # of codecs the note says all
+    kind = plugin_class("encoders", plugin)
+    learned = "" if kind.codes or kind.recognises else "ImageNet: "  # of these the note says all
     return f"{learned}published weights, {catalogue()[plugin].note.partition(',')[0]}"

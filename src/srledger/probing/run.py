@@ -112,6 +112,7 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
         record["task"], record["encoders"] = config.task, []
         record["inputs"]["hr"] = read_json(layout.packs(config.task) / "test_hr.json")["sha256"]
     if (asked := asked_encoders(config)) is not None:
+        record.setdefault("encoders", [])
         _take_encoders(params, layout, asked.names, record)
         if not record["encoders"] and not record["missing"]:
             return None
@@ -131,6 +132,8 @@ def _prepare(params: Params, layout: Layout, spec: ProbeSpec) -> dict[str, Any] 
             record["evaluations"][row] = name
             record["inputs"][row] = sha256_json([result[key] for key in HASHES])
             record["seeds"][row] = result["seeds"][: config.seeds]
+        if "encoders" in record and "task" in record:  # a recogniser's question: whom an image shows
+            record["inputs"]["all"] = sha256_file(layout.packs(record["task"]) / "images.json")
         prior = getattr(config, "prior", None)
         if prior and "task" in record:
             _take_priors(params, layout, (prior,), record)
@@ -151,7 +154,7 @@ def _take_priors(params: Params, layout: Layout, names: Sequence[str], record: d
 
 
 def _take_encoders(params: Params, layout: Layout, names: Sequence[str], record: dict[str, Any]) -> None:
-    """Note the detectors or codecs of a probe that this scale makes; of those whose weights can't be had, why."""
+    """Note the encoders of a probe that this scale makes; of those whose weights can't be had, why."""
     for name in names:
         if not is_made(params.entries.encoders[name], params.scale):
             continue

@@ -60,7 +60,7 @@ class Source:
         say: called with a few words before something that takes long.
         restored: images that were restored for other probes of this task; taken from, and added to.
         priors: those of the probe's priors that have maps at this scale.
-        encoders: those of the probe's detectors or codecs that were made at this scale.
+        encoders: those of the probe's detectors, codecs or recognisers that were made at this scale.
     """
 
     def __init__(
@@ -108,12 +108,18 @@ class Source:
         found = self._landmarks("test")
         return [found[image_id] for image_id in self.ids(count)]
 
+    def identities(self, count: int) -> list[str | None]:
+        """Who is shown by the first ``count`` test images; None where unknown."""
+        images = read_json(self.layout.packs(self.task) / "images.json")
+        found = {image["id"]: image["identity"] for image in images if image["split"] == "test"}
+        return [found[image_id] for image_id in self.ids(count)]
+
     def train_landmarks(self) -> list[np.ndarray]:
         """Landmarks of the training images that have some, float64 ``5 x 2`` in HR pixels."""
         return [points for points in self._landmarks("train").values() if points is not None]
 
     def encoder(self, name: str) -> Encoder:
-        """A detector or codec that was made at this scale, frozen."""
+        """A detector, codec or recogniser that was made at this scale, frozen."""
         from srledger.pipeline_encoders import load_encoder
         from srledger.training.determinism import prepare_torch
 

@@ -77,11 +77,13 @@ class AskedEncoders:
 
 
 def asked_encoders(config: PluginConfig) -> AskedEncoders | None:
-    """Detectors or codecs of a probe; None for another probe."""
+    """Detectors, codecs or recognisers of a probe; None for another probe."""
     if isinstance(config, DetectorsConfig):
         return AskedEncoders("detectors", config.detectors, "detects", "detects nothing")
     if isinstance(config, CodecsConfig):
         return AskedEncoders("codecs", config.codecs, "codes", "has no latents")
+    if isinstance(config, RowsConfig) and (names := getattr(config, "recognisers", ())):
+        return AskedEncoders("recognisers", names, "recognises", "recognises nobody")
     return None
 
 

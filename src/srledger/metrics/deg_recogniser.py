@@ -1,0 +1,17 @@
+"""Angle between a restored face and its original, by the residual recogniser that the pipeline trains."""
+
+from __future__ import annotations
+
+from srledger.metrics._identity import ANGLE, RESIDUAL, Angle, PipelineIdentity
+from srledger.plugins import PluginConfig
+
+
+class Config(PluginConfig):
+    """No settings: the protocol is the name."""
+
+
+class DegRecogniser(Angle, PipelineIdentity):
+    """Angle of the vectors of SR and HR, degrees, by the residual recogniser that the pipeline trains."""
+
+    pipeline_encoder = "recogniser"
+    protocol = ANGLE + RESIDUAL

@@ -1,0 +1,17 @@
+"""Cosine between a restored face and its original, by the residual recogniser that the pipeline trains."""
+
+from __future__ import annotations
+
+from srledger.metrics._identity import RESIDUAL, SIMILARITY, PipelineIdentity, Similarity
+from srledger.plugins import PluginConfig
+
+
+class Config(PluginConfig):
+    """No settings: the protocol is the name."""
+
+
+class IdentitySimilarityRecogniser(Similarity, PipelineIdentity):
+    """Cosine of the vectors of SR and HR, by the residual recogniser that the pipeline trains."""
+
+    pipeline_encoder = "recogniser"
+    protocol = SIMILARITY + RESIDUAL
