@@ -56,7 +56,7 @@ def without_costly_entries(params: str) -> str:
     at = next(k for k, text in enumerate(sections) if text.startswith("encoder_pairs:"))
     sections[at] = "encoder_pairs: {}\n\n"
     dropped = "sr3|srdiff|diffbir|osdface|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
-    gone = "realsr|screensr|jittered|real_x4|faces_x2"
+    gone = "realsr|screensr|jittered|real_x4|faces_x2|jpeg_x4"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
         ("students", rf"(?:{dropped})\w*"),
@@ -75,6 +75,7 @@ def without_costly_entries(params: str) -> str:
     for named in (
         r"^ +(?:# .*\n +)?(?:realsr|screensr): .*\n",
         rf"^ +- \w+_(?:{gone})\w*\n",
+        rf"^ +- (?:{dropped})\w*\n",
         rf", \w*(?:{gone}): (?:\*\w+|{{ hr_size_px: \d+ }})",
     ):
         sections[at] = re.sub(f"(?m){named}", "", sections[at])

@@ -173,6 +173,12 @@ class Level(nn.Module):
         elif leads is not None:
             self.upsamplers = nn.ModuleList([leads])
 
+    @property
+    def lead(self) -> nn.Module | None:
+        """What leads on to the next level."""
+        found = getattr(self, "downsamplers", None) or getattr(self, "upsamplers", None)
+        return found[0] if found else None
+
     def step(self, k: int, maps: torch.Tensor, embedding: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Its residual ``k`` with what follows it."""
         maps = self.resnets[k](maps, embedding)
@@ -197,7 +203,7 @@ class ConditionalUnet(nn.Module):
         head_channels: int, context_channels: int, groups: int,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.context_channels = context_channels
+        self.context_channels, self.middle_channels = context_channels, widths[-1]
         embedding, last = 4 * widths[0], len(widths) - 1
 
         def transformers(level: int, count: int) -> list[Transformer]:
@@ -208,7 +214,7 @@ class ConditionalUnet(nn.Module):
         def residuals(sides: Sequence[int], width: int) -> list[Residual]:
             return [Residual(channels, width, embedding, groups) for channels in sides]
 
-        self.conv_in = nn.Conv2d(channels_in, widths[0], 3, padding=1)
+        self.conv_in: nn.Module = nn.Conv2d(channels_in, widths[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(widths[0], embedding)
         self.down_blocks, skips = nn.ModuleList(), [widths[0]]
         for k, (before, width) in enumerate(itertools.pairwise([widths[0], *widths])):
@@ -233,12 +239,12 @@ class ConditionalUnet(nn.Module):
         """(the maps behind the middle, those that the way up takes again, the embedding of the time); see forward."""
         embedding, maps = self.time_embedding(time), self.conv_in(z)
         skips = [maps]
-        for level in self.down_blocks:
+        for level in _levels(self.down_blocks):
             for k in range(len(level.resnets)):
                 maps = level.step(k, maps, embedding, context)
                 skips.append(maps)
-            if hasattr(level, "downsamplers"):
-                maps = level.downsamplers[0](maps)
+            if level.lead is not None:
+                maps = level.lead(maps)
                 skips.append(maps)
         maps = self.mid_block.step(0, maps, embedding, context)
         return self.mid_block.resnets[1](maps, embedding), skips, embedding
@@ -252,9 +258,13 @@ class ConditionalUnet(nn.Module):
             context: ``B x N x context_channels``, N at least 1; zeros say nothing.
         """
         maps, skips, embedding = self.go_down(z, time, context)
-        for level in self.up_blocks:
+        for level in _levels(self.up_blocks):
             for k in range(len(level.resnets)):
                 maps = level.step(k, torch.cat([maps, skips.pop()], dim=1), embedding, context)
-            if hasattr(level, "upsamplers"):
-                maps = level.upsamplers[0](maps, skips[-1].shape[-2:])
+            if level.lead is not None:
+                maps = level.lead(maps, skips[-1].shape[-2:])
         return self.conv_out(F.silu(self.conv_norm_out(maps)))
+
+
+def _levels(blocks: nn.ModuleList) -> list[Level]:
+    return [level for level in blocks if isinstance(level, Level)]

@@ -32,8 +32,7 @@ class LatentDiscriminator(nn.Module):
         del trunk.up_blocks, trunk.conv_norm_out, trunk.conv_out
         self.trunk = trunk
         add_adapters(trunk, rank, alpha)
-        channels = trunk.mid_block.resnets[1].conv2.base_layer.out_channels
-        self.head = nn.Sequential(nn.Linear(channels, head_width), nn.SiLU(), nn.Linear(head_width, 1))
+        self.head = nn.Sequential(nn.Linear(trunk.middle_channels, head_width), nn.SiLU(), nn.Linear(head_width, 1))
 
     def forward(self, noised: torch.Tensor, time: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """``B`` logits of noised latents ``B x C x h x w`` at ``time`` (``B``, from 0) under a context."""

@@ -72,12 +72,13 @@ class Widened(nn.Module):
     """A frozen convolution with a second one beside it, from zero weights, for channels that follow its own.
 
     Args:
-        base: it is frozen here.
+        base: an ``nn.Conv2d``; it is frozen here.
         more: how many channels follow.
     """
 
-    def __init__(self, base: nn.Conv2d, more: int) -> None:
+    def __init__(self, base: nn.Module, more: int) -> None:
         super().__init__()
+        assert isinstance(base, nn.Conv2d)
         self.base_layer = base.requires_grad_(False)
         self.beside = nn.Conv2d(
             more, base.out_channels, base.kernel_size, base.stride, base.padding, bias=False  # type: ignore[arg-type]

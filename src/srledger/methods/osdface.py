@@ -128,7 +128,7 @@ class OsdFace(Method):
         self.network = copy.deepcopy(prior)
         add_adapters(self.network, config.lora_rank, config.lora_alpha)
         if config.concatenate_lq:
-            self.network.conv_in = Widened(copy.deepcopy(prior.conv_in), encoder.latent_channels)
+            self.network.conv_in = Widened(self.network.conv_in, encoder.latent_channels)
         self.adapter = PromptAdapter(config.token_channels, config.adapter_width, encoder.context_channels)
         self.discriminator = (
             LatentDiscriminator(prior, config.lora_rank, config.lora_alpha, HEAD_WIDTH) if config.gan_weight else None
