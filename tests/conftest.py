@@ -53,7 +53,9 @@ def without_costly_entries(params: str) -> str:
     sections = [text for text in re.split(r"(?m)^(?=\w+:)", params) if not text.startswith("ablation_priors:")]
     at = next(k for k, text in enumerate(sections) if text.startswith("referee:"))
     sections[at] = "referee: {}\n\n"  # stages name the key
-    dropped = "sr3|srdiff|diffbir|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
+    at = next(k for k, text in enumerate(sections) if text.startswith("encoder_pairs:"))
+    sections[at] = "encoder_pairs: {}\n\n"
+    dropped = "sr3|srdiff|diffbir|osdface|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
     gone = "realsr|screensr|jittered|real_x4|jpeg_x4|faces_x2"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),

@@ -58,7 +58,8 @@ class AblationParams(Params):
         row = self.grid.rows[name]
         base, table = self.entries.variants[row.base], self.entries.ablations[row.table]
         prior, encoder = (str(row.settings.get(key, getattr(base, key))) for key in ("prior", "encoder"))
-        self._must_be("encoder", encoder, self.entries.encoders, *(row.changes[-1].keys if row.changes else ()))
+        known = [*self.entries.encoders, *self.entries.encoder_pairs]
+        self._must_be("encoder", encoder, known, *(row.changes[-1].keys if row.changes else ()))
         settings = dict(base.config)
         for layer in (base.at.get(self.scale), table, table.at.get(self.scale)):
             settings |= layer.config if layer else {}

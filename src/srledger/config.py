@@ -2,7 +2,8 @@
 
 Settings are laid over each other, the later winning key by key: ``training`` < ``scales.<scale>.training`` <
 ``variants.<row>.training`` < ``variants.<row>.at.<scale>.training``; a method's ``config`` likewise. What priors and
-encoders are made from is resolved in ``prior_config``, tasks in ``task_config``, transfers in ``transfer_config``.
+encoders are made from is resolved in ``prior_config``, the encoders of rows in ``row_encoders``, tasks in
+``task_config``, transfers in ``transfer_config``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from srledger.plugins import PACKAGE, plugin_config, plugin_names
 from srledger.prior_config import (
     check_prior_of_graph,
     check_scales,
-    encoder_of_row,
     encoder_spec,
     is_made,
     place_of_prior,
@@ -33,6 +33,7 @@ from srledger.prior_config import (
     why_no_weights_of,
 )
 from srledger.reporting.config import RefereeConfig, ReportConfig
+from srledger.row_encoders import check_pairs, encoder_of_row
 from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
 from srledger.task_config import task_of_entry
 from srledger.token_priors import check_crop, check_reader
@@ -164,7 +165,8 @@ class Params:
         """A row is left out where its task, prior or encoder is not made; where weights can't be had, it says so."""
         data = self.block.datasets[self.entries.tasks[task].dataset]
         made = is_made(self.entries.tasks[task], self.scale) and is_made(self.entries.all_priors[prior], self.scale)
-        made = made and (encoder is None or is_made(self.entries.encoders[encoder], self.scale))
+        parts = () if encoder is None else self.entries.encoders_of(encoder)
+        made = made and all(is_made(self.entries.encoders[one], self.scale) for one in parts)
         if data is None or not wanted or not made:
             return "left out"
         no_encoder = None if encoder is None else why_no_encoder(self, encoder)
@@ -232,6 +234,7 @@ class Params:
         for name in entries.encoders:
             if name in row_names or is_ablation(name):
                 raise SrledgerError("a row and an encoder share a name", where=self.file.place(("encoders", name)))
+        check_pairs(self)
         check_scales(self)
         for name in entries.metrics:
             self._check_metric(name, ("metrics",))

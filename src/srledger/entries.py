@@ -85,6 +85,16 @@ class EncoderEntry(PluginConfig):
     at: dict[str, Overrides] = Field(default_factory=dict, description="changes at a scale")
 
 
+class EncoderPairEntry(PluginConfig):
+    """An entry under ``encoder_pairs``: what a row's ``encoder`` may name in the place of an encoder.
+
+    The weights of both decide those of the row; a run saves those of the first.
+    """
+
+    encoder: str = Field(description="the frozen network that the method builds on")
+    judge: str = Field(description="another that its loss alone compares images with")
+
+
 class PriorEntry(PluginConfig):
     """A prior's entry under ``priors``."""
 
@@ -102,7 +112,9 @@ class VariantEntry(PluginConfig):
     method: str
     task: str
     prior: str
-    encoder: str = Field(description="the frozen network that its method builds on; none: it builds on no other")
+    encoder: str = Field(
+        description="the frozen network that its method builds on, or a pair; none: it builds on no other"
+    )
     config: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     scales: tuple[str, ...] | Literal["all"] = Field(default="all", description="where it runs, if all rows do")
@@ -233,6 +245,7 @@ class ParamsFile(PluginConfig):
     datasets: dict[str, DatasetEntry]
     tasks: dict[str, TaskEntry]
     encoders: dict[str, EncoderEntry]
+    encoder_pairs: dict[str, EncoderPairEntry] = Field(default_factory=dict)
     priors: dict[str, PriorEntry]
     ablation_priors: dict[str, PriorEntry] = Field(
         default_factory=dict, description="maps that rows of the ablation grid alone take: made by its own graph"
@@ -254,3 +267,8 @@ class ParamsFile(PluginConfig):
     def all_priors(self) -> dict[str, PriorEntry]:
         """Priors of the graph and of the ablation grid."""
         return {**self.priors, **self.ablation_priors}
+
+    def encoders_of(self, name: str) -> tuple[str, ...]:
+        """The encoders that a row's ``encoder`` names: itself, or both of a pair."""
+        pair = self.encoder_pairs.get(name)
+        return (name,) if pair is None else (pair.encoder, pair.judge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping, Sized
 from pathlib import Path
@@ -68,7 +69,7 @@ def write_encoder(spec: EncoderSpec, layout: Layout, folder: Path) -> dict[str, 
 
 
 def load_encoder(folder: Path) -> Encoder:
-    """The frozen encoder that the train_encoder stage left in ``folder``.
+    """The frozen encoder that the train_encoder stage left in ``folder``; of a pair the first, with its judge.
 
     Raises:
         SrledgerError: it was not made at this scale, its weights changed since, are of another architecture, or are
@@ -79,6 +80,8 @@ def load_encoder(folder: Path) -> Encoder:
         mend = f"dvc repro train_encoder@{folder.name}"
         raise SrledgerError("an encoder was not made", where=folder, found=why, mend=mend)
     record = read_json(folder / RECORD)
+    if "pair" in record:
+        return _load_pair(folder, record)
     resolved = record["resolved"]
     published = resolve(resolved["plugin"]) if resolved["weights"] == "published" else None
     if published is not None and published.path is None:
@@ -96,6 +99,19 @@ def load_encoder(folder: Path) -> Encoder:
                 expected=expected, mend=f"dvc repro --force train_encoder@{folder.name}",
             )  # fmt: skip
     return _load(folder, sha256_json(kept))
+
+
+def _load_pair(folder: Path, record: Mapping[str, Any]) -> Encoder:
+    encoder, judge = (load_encoder(folder.parent / record["pair"][part]) for part in ("encoder", "judge"))
+    found = sha256_json(
+        {part: read_json(folder.parent / name / RECORD)["weights_sha256"] for part, name in record["pair"].items()}
+    )
+    if found != record["weights_sha256"]:
+        raise SrledgerError(
+            "the encoders of a pair have changed since", where=folder, found=found, expected=record["weights_sha256"],
+            mend=f"dvc repro join_encoders@{folder.name}",
+        )  # fmt: skip
+    return copy.deepcopy(encoder).judged_by(copy.deepcopy(judge))
 
 
 @functools.lru_cache(maxsize=4)

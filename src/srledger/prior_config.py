@@ -1,8 +1,7 @@
 """Encoders and priors of params.yaml at one scale: what they are made from, and whether they are made at all.
 
-``scales`` of an entry says where it is made; ``encoder`` and ``of`` in a prior's config name what it is made from, a
-row's ``encoder`` the frozen network that its method builds on, or that its loss compares images with. Whether they are
-there is read from the entries alone, so that a stage with nothing to do imports no network.
+``scales`` of an entry says where it is made; ``encoder`` and ``of`` in a prior's config name what it is made from.
+Whether they are there is read from the entries alone, so that a stage with nothing to do imports no network.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from srledger.entries import SCALES, EncoderEntry, PriorEntry, TaskEntry, TransferEntry, VariantEntry
 from srledger.errors import SrledgerError
-from srledger.plugins import PluginConfig, plugin_class, plugin_config, plugin_names
+from srledger.plugins import plugin_class, plugin_config, plugin_names
 from srledger.settings import EncoderSpec, PriorSpec
 from srledger.token_priors import check_base
 from srledger.training.config import TrainingConfig
@@ -36,7 +35,12 @@ def priors_of_graphs(params: Params) -> tuple[str, ...]:
 
 
 def why_no_encoder(params: Params, name: str) -> str | None:
-    """Why an encoder is not made, or can't be had, at this scale; None when it is there. Loads no plug-in."""
+    """Why an encoder, or one of a pair, is not made, or can't be had, at this scale; None when all is there.
+
+    Loads no plug-in.
+    """
+    if name in params.entries.encoder_pairs:
+        return next((why for one in params.entries.encoders_of(name) if (why := why_no_encoder(params, one))), None)
     entry = params.entries.encoders.get(name)
     if entry is None or not is_made(entry, params.scale):
         return f"scale {params.scale} has no encoder '{name}'"
@@ -194,61 +198,9 @@ def _check_encoder_of_prior(params: Params, prior: type[Prior], encoder: Encoder
             )  # fmt: skip
 
 
-def encoder_of_row(
-    params: Params, entry: VariantEntry, config: PluginConfig, here: tuple[str, ...]
-) -> EncoderSpec | None:
-    """The encoder that a row at ``here`` builds on, or that its loss alone compares images with; None: it has none.
-
-    Raises SrledgerError for one that its method can't build on, or that its settings don't ask for.
-    """
-    name, place = entry.encoder, params.file.place((*here, "encoder"))
-    params._must_be("encoder", name, params.encoders, *here, "encoder")
-    method = plugin_class("methods", entry.method)
-    is_none = params.entries.encoders[name].weights == "none"
-    in_loss = not method.builds_on and hasattr(method, "judges_by_encoder")  # if at all, then in the loss alone
-    if not (method.judges_by_encoder(config) if in_loss else method.builds_on):
-        if is_none:
-            return None
-        raise SrledgerError(
-            f"the method '{entry.method}' builds on no encoder" + (" with these settings" if in_loss else ""),
-            where=place, found=name, expected=_nones(params),
-        )  # fmt: skip
-    spec = params.encoders[name]
-    if is_none or not _can(spec.plugin, method.builds_on):
-        able = [
-            key
-            for key, one in params.entries.encoders.items()
-            if one.weights != "none" and _can(one.encoder, method.builds_on)
-        ]
-        raise SrledgerError(
-            f"the method '{entry.method}' can't build on the encoder '{name}'", where=place, found=spec.plugin,
-            expected="one that " + (" and ".join(method.builds_on) or "its loss can compare images with")
-            + (f": {', '.join(able)}" if able else ""),
-        )  # fmt: skip
-    # What a method restores with must have learnt the row's own images. A loss only compares images: a network that has
-    # learnt smaller faces, or photographs, will do, and the run's weights hold nothing of it.
-    if spec.task.name != entry.task and not in_loss:
-        raise SrledgerError(
-            f"the encoder '{name}' has learnt another task's images", where=place, found=spec.task.name,
-            expected=f"{entry.task}, as its row",
-        )  # fmt: skip
-    try:
-        method.check_encoder(config, spec.config)
-    except ValueError as error:
-        raise SrledgerError(
-            f"a row's settings do not go with those of its encoder '{name}'", where=place, found=error,
-            mend=f"give {'.'.join(here)} and encoders.{name} the same settings",
-        ) from error  # fmt: skip
-    return spec
-
-
 def _can(plugin: str, abilities: tuple[str, ...]) -> bool:
     encoder = plugin_class("encoders", plugin)
     return all(getattr(encoder, ability) for ability in abilities)
-
-
-def _nones(params: Params) -> str:
-    return ", ".join(name for name, entry in params.entries.encoders.items() if entry.weights == "none")
 
 
 def check_scales(params: Params) -> None:
@@ -269,8 +221,9 @@ def check_scales(params: Params) -> None:
                 )  # fmt: skip
             for kind in ("task", "prior", "encoder"):
                 needed = getattr(named, kind, None)  # a transfer names no encoder
-                entry = getattr(entries, f"{kind}s").get(needed)
-                if entry is not None and not is_made(entry, scale):
+                parts = entries.encoders_of(needed) if kind == "encoder" and needed is not None else (needed,)
+                found = [one for part in parts if (one := getattr(entries, f"{kind}s").get(part)) is not None]
+                if not all(is_made(one, scale) for one in found):
                     raise SrledgerError(
                         f"row '{row}' runs at scale {scale}, its {kind} '{needed}' is not made there",
                         where=params.file.place(("scales", scale, "rows")), found=row,

@@ -99,9 +99,11 @@ def code_sha256(root: Path, evaluation: Evaluation) -> str:
 def _train_code(root: Path, row: Row) -> list[Path]:
     stage = "distill" if row.kind == "student" else "train"
     files = stage_code(root, stage, {"key": row.name, "method": row.method}, _graph(row))
-    if row.encoder is not None:  # DVC knows of its code by the record that the encoder's stage leaves
-        item = {"key": row.encoder.name, "encoder": row.encoder.plugin}
-        files += stage_code(root, "train_encoder", item)
+    # DVC knows of their code by the record that the encoder's stage leaves.
+    for encoder in (row.encoder, row.encoder and row.encoder.judge):
+        if encoder is not None:
+            item = {"key": encoder.name, "encoder": encoder.plugin}
+            files += stage_code(root, "train_encoder", item)
     return files
 
 

@@ -62,7 +62,10 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderSpec:
-    """An encoder of the pipeline at the current scale: trained in it, left as it was drawn, published, or a rule."""
+    """An encoder of the pipeline at the current scale: trained in it, left as it was drawn, published, or a rule.
+
+    With a ``judge`` it is the first of a pair, of whose name it goes.
+    """
 
     name: str
     plugin: str
@@ -70,6 +73,7 @@ class EncoderSpec:
     config: PluginConfig
     training: TrainingConfig
     task: Task
+    judge: EncoderSpec | None = None
 
     def resolved(self) -> dict[str, Any]:
         """Everything that decides its weights, beside the images."""
@@ -79,6 +83,7 @@ class EncoderSpec:
             "config": self.config.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json") if self.weights == "trained" else None,
             "task": self.task.name,
+            **({"judge": self.judge.resolved()} if self.judge else {}),
         }
 
 

@@ -9,6 +9,7 @@ from srledger.encoders import Encoder
 from srledger.errors import SrledgerError
 from srledger.methods import Batch, Method
 from srledger.plugins import plugin_class, plugin_config, plugin_names
+from srledger.row_encoders import can_build_on
 from srledger.seeds import torch_generator
 
 FACTOR = 4
@@ -25,23 +26,34 @@ SHRINKS = {  # sizes that methods commonly have, made small
     "restorer_width": 8,
     "restorer_blocks": 1,
     "token_channels": 12,
+    "adapter_width": 8,
+    "lora_rank": 2,
 }
-SMALL_ENCODERS = {"latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1, 2)}}
+SMALL_ENCODERS = {
+    "latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1, 2)},
+    "prompted_diffusion": {
+        "widths": (8, 8),
+        "denoiser_widths": (8, 16),
+        "head_channels": 8,
+        "context_channels": 12,
+        "captioner_width": 4,
+    },
+}
 
 
-def encoder_with(abilities: tuple[str, ...]) -> Encoder:
+def encoder_for(method: type[Method]) -> Encoder:
     """A small untrained encoder that a method can build on."""
-    able = (name for name in SMALL_ENCODERS if all(getattr(plugin_class("encoders", name), key) for key in abilities))
-    name = next(able)
+    name = next(name for name in SMALL_ENCODERS if can_build_on(method, plugin_class("encoders", name)))
     return plugin_class("encoders", name)(plugin_config("encoders", name)(**SMALL_ENCODERS[name]), {}).eval()
 
 
 def build(name: str, factor: int = FACTOR) -> Method:
     """The method with its widths made small, where its Config has them, on an encoder where it builds on one."""
     plugin, config = plugin_class("methods", name), plugin_config("methods", name)
-    small = {key: value for key, value in SHRINKS.items() if key in config.model_fields}
+    large = config()
+    small = {key: value for key, value in SHRINKS.items() if getattr(large, key, value) > value}
     torch.manual_seed(0)
-    built_on = (encoder_with(plugin.builds_on),) if plugin.builds_on else ()
+    built_on = (encoder_for(plugin),) if plugin.builds_on else ()
     return plugin(config(**small), factor, *built_on)
 
 

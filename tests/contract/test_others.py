@@ -34,6 +34,13 @@ SMALL = {
     "tiny_dino_vit": {"width": 24, "depth": 2, "heads": 6, "hidden": 32, "size_px": 32},
     "tiny_dino_resnet": {"widths": (8, 8, 16, 16), "size_px": 32},
     "latent_diffusion": {"widths": (8, 8), "denoiser_width": 8, "denoiser_multipliers": (1,)},
+    "prompted_diffusion": {
+        "widths": (8, 8),
+        "denoiser_widths": (8, 16),
+        "head_channels": 8,
+        "context_channels": 12,
+        "captioner_width": 4,
+    },
     "kl_vae": {"widths": (8, 16), "norm_groups": 8},
     "yolo_trained_here": {"width": 8, "input_px": 32},
     "vre": {"widths": (8, 8), "codes": 16, "code_channels": 8, "prompts": 6},
@@ -175,6 +182,11 @@ def test_an_encoder_is_what_it_says(name: str) -> None:
         assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5) and vectors.dtype == torch.float32
         with torch.no_grad():
             assert torch.equal(encoder.embed_faces(images, [None] * 3), vectors) or encoder.needs_landmarks
+    if plugin.takes_context:
+        assert plugin.denoises and encoder.context_channels >= 1
+    else:
+        with pytest.raises(TypeError):
+            encoder.context_channels  # noqa: B018
     if plugin.denoises:
         assert isinstance(encoder.denoiser, torch.nn.Module)
     else:

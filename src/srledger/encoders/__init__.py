@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 from torch import nn
@@ -41,6 +41,7 @@ class Encoder(nn.Module, abc.ABC):
         prompts: it has ``prompts_of``, ``prompt_count`` and ``prompt_width``.
         codes: it has ``encode``, ``decode``, ``latent_channels`` and ``factor``.
         denoises: it has ``denoiser``.
+        takes_context: its denoiser is told of a context too, and has learnt as ``diffusion.stable_diffusion`` says.
         detects: it has ``detect`` and ``classes``.
         recognises: it tells people apart: it has ``embed_faces`` (``_recognition.Recogniser``).
     """
@@ -57,6 +58,7 @@ class Encoder(nn.Module, abc.ABC):
     prompts: ClassVar[bool] = False
     codes: ClassVar[bool] = False
     denoises: ClassVar[bool] = False
+    takes_context: ClassVar[bool] = False
     detects: ClassVar[bool] = False
     recognises: ClassVar[bool] = False
 
@@ -64,6 +66,17 @@ class Encoder(nn.Module, abc.ABC):
         super().__init__()
         self.config = config
         self.weight_files = weight_files
+        self._judge: tuple[Encoder, ...] = ()
+
+    @property
+    def judge(self) -> Encoder | None:
+        """A frozen network that came with this one, for the loss of what builds on it: no part of its state."""
+        return self._judge[0] if self._judge else None
+
+    def judged_by(self, judge: Encoder) -> Self:
+        """This encoder with a judge."""
+        self._judge = (judge.eval().requires_grad_(False),)
+        return self
 
     @classmethod
     def bake(cls, config: PluginConfig, weight_files: Mapping[str, Path], folder: Path) -> None:
@@ -143,6 +156,11 @@ class Encoder(nn.Module, abc.ABC):
     def denoiser(self) -> nn.Module:
         """The network that takes noise from latents."""
         raise TypeError(f"{type(self).__name__} has no denoiser")
+
+    @property
+    def context_channels(self) -> int:
+        """Channels of a vector of the denoiser's context."""
+        raise TypeError(f"{type(self).__name__} takes no context")
 
     @property
     def classes(self) -> tuple[str, ...]:
