@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
-def imported_files(file: Path, package: Path) -> set[Path]:
-    """Files below ``package`` (``src/srledger``) that ``file`` imports, and that these import in turn."""
+def imported_files(files: Iterable[Path], package: Path) -> set[Path]:
+    """Files below ``package`` (``src/srledger``) that ``files`` import, and that these import in turn."""
     found: set[Path] = set()
-    waiting = [file]
+    names: set[str] = set()
+    waiting = list(files)
     while waiting:
-        for name in _imported_names(waiting.pop(), package.name):
+        reading = waiting.pop()
+        new = set(_imported_names(reading, reading.stat().st_mtime_ns, package.name)) - names
+        names |= new
+        for name in new:
             for path in _files_of(name, package):
                 if path not in found:
                     found.add(path)
@@ -20,8 +25,13 @@ def imported_files(file: Path, package: Path) -> set[Path]:
     return found
 
 
-def _imported_names(file: Path, top: str) -> Iterator[str]:
-    """Dotted names that ``file`` imports from ``top``; of ``from a import b`` both ``a`` and ``a.b``."""
+@functools.lru_cache(maxsize=1024)
+def _imported_names(file: Path, _changed_ns: int, top: str) -> tuple[str, ...]:
+    """Dotted names that ``file`` imports from ``top``; of ``from a import b`` both ``a`` and ``a.b``.
+
+    A file is parsed once, for many rows ask for it, and again when it has changed.
+    """
+    found: list[str] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -29,7 +39,8 @@ def _imported_names(file: Path, top: str) -> Iterator[str]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] == top)
+        found += [name for name in names if name.split(".")[0] == top]
+    return tuple(found)
 
 
 def _files_of(name: str, package: Path) -> Iterator[Path]:

@@ -78,6 +78,10 @@ class Layout:
         """What one probe found, kept for as long as nothing that it looked at changes; outside every DVC output."""
         return self.root / "scratch" / self.name / "probes" / fingerprint[:32]
 
+    def result_kept(self, fingerprint: str) -> Path:
+        """What one evaluation measured, kept for as long as nothing that it rests on changes; outside DVC's outputs."""
+        return self.root / "scratch" / self.name / "results" / fingerprint[:32]
+
     def passed(self, kind: str) -> Path:
         """What a kind of gate vouches for; the next stages depend on it, and not on the results in ``gates``."""
         return self.root / "data" / self._gated(kind) / "passed" / kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +16,33 @@ from srledger.settings import Evaluation, PriorSpec, Row, Task
 from srledger.yamlmap import YamlFile
 
 MAIN, GRID = "dvc.yaml", "ablations/dvc.yaml"  # the stage graphs
-# Folders of which a row rests on what its method imports alone, and an encoder on what its plug-in imports. DVC watches
-# all of them and may start a training again; the finished seed, whose fingerprint is the same, is then taken as it is.
+# What a stage rests on only where a plug-in of its own imports it: a row's method, its metrics, or an encoder. DVC
+# watches all of it and may start a stage again; a finished seed or result of the same fingerprint is then taken as it
+# is.
 SHARED_CODE = (
     "src/srledger/diffusion",
-    "src/srledger/encoders/_association.py",
-    "src/srledger/encoders/_alignment.py",
-    "src/srledger/encoders/_autoencoding.py",
-    "src/srledger/encoders/_dinov2.py",
-    "src/srledger/encoders/_facial_boxes.py",
-    "src/srledger/encoders/_imagenet.py",
-    "src/srledger/encoders/_inert_checkpoint.py",
-    "src/srledger/encoders/_quantiser.py",
-    "src/srledger/encoders/_margin.py",
-    "src/srledger/encoders/_mobile.py",
-    "src/srledger/encoders/_onnx.py",
-    "src/srledger/encoders/_recognition.py",
-    "src/srledger/encoders/_sd_autoencoder.py",
-    "src/srledger/encoders/_ultralytics.py",
-    "src/srledger/encoders/_vocabulary.py",
-    "src/srledger/encoders/_vq_autoencoder.py",
+    "src/srledger/encoders",
+    "src/srledger/metrics",
     "src/srledger/facial_parts.py",
     "src/srledger/identity_examples.py",
     "src/srledger/landmark_examples.py",
-    "src/srledger/metrics/_scene_statistics.py",
 )
 
 
-def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAIN) -> list[Path]:
+def stage_code(
+    root: Path, stage: str, item: Mapping[str, str], graph: str = MAIN, metrics: Iterable[str] = ()
+) -> list[Path]:
     """The code files that a stage of a dvc.yaml depends on, for one item of its ``foreach``.
 
     dvc.yaml is the one list of them: what DVC watches is what the ledger hashes, ``SHARED_CODE`` in part.
+
+    Args:
+        metrics: plug-ins that the stage measures with.
     """
+    package = root / "src/srledger"
+    plugins = [package / f"{kind}s/{item[kind]}.py" for kind in ("method", "encoder") if kind in item]
+    plugins += [package / f"metrics/{metric}.py" for metric in metrics]
+    imported = {*plugins, *imported_files(plugins, package)}
     definition = _stages(root / graph, sha256_file(root / graph))[stage]
     files: list[Path] = []
     for dependency in definition.get("do", definition)["deps"]:
@@ -55,10 +50,8 @@ def stage_code(root: Path, stage: str, item: Mapping[str, str], graph: str = MAI
         if not dependency.startswith(("src/", "stages/")):
             continue
         inside = [path] if path.is_file() else [file for file in path.rglob("*") if _is_code(file)]
-        if dependency in SHARED_CODE:
-            kind = "method" if "method" in item else "encoder"
-            needed = imported_files(root / f"src/srledger/{kind}s/{item[kind]}.py", root / "src/srledger")
-            inside = [file for file in inside if file in needed]
+        if dependency.startswith(SHARED_CODE):
+            inside = [file for file in inside if file in imported]
         files += inside
     return files
 
@@ -83,7 +76,7 @@ def train_code_sha256(root: Path, row: Row) -> str:
     return sha256_files(root, _train_code(root, row))
 
 
-def code_sha256(root: Path, evaluation: Evaluation) -> str:
+def code_sha256(root: Path, params: Params, evaluation: Evaluation) -> str:
     """Hash of the code that makes a row's cells: of its train (or distill) stage and its evaluate stage."""
     row = evaluation.row
     if row.kind == "ablation":
@@ -92,7 +85,10 @@ def code_sha256(root: Path, evaluation: Evaluation) -> str:
         evaluate = "evaluate_transfers"
     else:
         evaluate = "evaluate_students" if row.kind == "student" else "evaluate"
-    measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method}, _graph(row))
+    from srledger.metrics import MetricName  # late: it brings torch
+
+    metrics = {MetricName.parse(name).plugin for name in params.metrics_of(evaluation.task)}
+    measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method}, _graph(row), metrics)
     return sha256_files(root, {*_train_code(root, row), *measure})
 
 
@@ -187,7 +183,7 @@ def maps_code_sha256(root: Path, prior: PriorSpec) -> str:
         if step.encoder is not None:
             files.add(package / "encoders" / f"{step.encoder.plugin}.py")
         step = step.of
-    imported = {path for file in files for path in imported_files(file, package)}
+    imported = imported_files(files, package)
     return sha256_files(root, files | {path for path in imported if path.parent.name in ("priors", "encoders")})
 
 

@@ -94,9 +94,10 @@ def test_the_hashed_code_is_the_code_that_dvc_watches(finished: Workspace) -> No
     lock = YamlFile.read(finished.folder / "dvc.lock").values["stages"]["train@landmark_unet"]["deps"]
     watched = {dep["path"] for dep in lock if dep["path"].startswith(("src/", "stages/"))}
     item = {"key": "landmark_unet", "method": "landmark_unet"}
+    shared = {dep for dep in watched if dep.startswith(SHARED_CODE)}
     hashed = {path.relative_to(finished.folder).as_posix() for path in stage_code(finished.folder, "train", item)}
     assert all(any(file == dep or file.startswith(dep + "/") for dep in watched) for file in hashed)
-    assert all(any(file == dep or file.startswith(dep + "/") for file in hashed) for dep in watched - set(SHARED_CODE))
+    assert all(any(file == dep or file.startswith(dep + "/") for file in hashed) for dep in watched - shared)
 
 
 def test_a_row_whose_data_cannot_be_had_stands_in_the_tables(finished: Workspace, tmp_path: Path) -> None:
@@ -188,3 +189,16 @@ def test_a_method_and_a_metric_are_one_file_and_one_entry_each(finished: Workspa
     assert all(b"grey_levels" not in data and b"nearest: " not in data for data in report.values())
     assert not (copy.folder / "results" / "smoke" / "nearest").exists()
     assert report["reports/smoke/cells.csv"] == (finished.folder / "reports/smoke/cells.csv").read_bytes()
+
+
+def test_a_result_of_the_same_fingerprint_is_taken_as_it_was_measured(finished: Workspace, tmp_path: Path) -> None:
+    copy = finished.copy_to(tmp_path / "copy")
+    measured = copy.folder / "results/smoke/bicubic"
+    noted = next(copy.folder.rglob("bicubic.evaluate.json"))
+    before, result = noted.stat().st_mtime_ns, copy.files("results/smoke/bicubic")
+    shutil.rmtree(measured)
+    copy.run("python", "stages/evaluate.py", "bicubic")
+    assert copy.files("results/smoke/bicubic") == result and noted.stat().st_mtime_ns == before
+    copy.edit("params.yaml", "max_images: null", "max_images: 4")
+    copy.run("python", "stages/evaluate.py", "bicubic")
+    assert copy.files("results/smoke/bicubic") != result and noted.stat().st_mtime_ns > before

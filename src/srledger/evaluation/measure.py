@@ -14,7 +14,7 @@ from srledger.io import read_json
 from srledger.layout import INACTIVE, Layout, is_inactive
 from srledger.metrics import LandmarkMetric, Metric, MetricName, MetricUnavailable, SetValue
 from srledger.plugins import plugin_class
-from srledger.weights import resolve
+from srledger.weights import file_hash, resolve
 
 
 def metric_info(name: str) -> dict[str, Any]:
@@ -46,7 +46,12 @@ class Measured:
 
 
 class Panel:
-    """The metrics of an evaluation. ``unavailable`` gathers the reasons of those that drop out."""
+    """The metrics of an evaluation.
+
+    Attributes:
+        unavailable: the reasons of metrics that dropped out.
+        networks: of every network that a metric asks, the hash of its weights.
+    """
 
     def __init__(self, names: Iterable[str], allowed_weights: Iterable[str], layout: Layout) -> None:
         self.names = list(names)
@@ -54,6 +59,7 @@ class Panel:
         self.allowed = set(allowed_weights)
         self.unavailable: dict[str, str] = {}
         self.metrics: dict[str, tuple[MetricName, Metric]] = {}
+        self.networks: dict[str, str] = {}
         for name in self.names:
             try:
                 self.metrics[name] = self._build(name)
@@ -110,8 +116,12 @@ class Panel:
                 scale = self.layout.scale
                 raise MetricUnavailable(f"weights '{weights}' are not among scales.{scale}.weights (make weights)")
             files[weights] = self._file(weights)
+            self.networks[weights] = file_hash(files[weights])
         if metric.pipeline_encoder is not None:
-            files[metric.pipeline_encoder] = self._encoder(metric.pipeline_encoder)
+            from srledger.pipeline_encoders import RECORD  # late: it brings what trains
+
+            folder = files[metric.pipeline_encoder] = self._encoder(metric.pipeline_encoder)
+            self.networks[metric.pipeline_encoder] = read_json(folder / RECORD)["weights_sha256"]
         return parsed, parsed.build(files)
 
     def _encoder(self, name: str) -> Path:

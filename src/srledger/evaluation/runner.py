@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,17 +18,21 @@ from srledger.evaluation.config import EvaluationConfig
 from srledger.evaluation.measure import Panel, metric_info
 from srledger.evaluation.restore import batches_of_one_size, load_method, restore_unclamped, to_8_bits
 from srledger.evaluation.rows import write_rows
-from srledger.io import read_json, write_json
-from srledger.layout import Layout
+from srledger.io import read_json, sha256_json, write_json
+from srledger.layout import Layout, fresh_folder
 from srledger.packs import PackWriter
 from srledger.progress import Progress
 from srledger.provenance import code_sha256, data_sha256, params_sha256, weights_sha256
 from srledger.training.batches import Examples
 from srledger.training.determinism import prepare_torch
 
+RECORD = "result.json"
+
 
 def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Path) -> dict[str, Any]:
     """Measure a row on a task; writes ``rows.parquet``, ``result.json`` and the pack ``sr`` into ``folder``.
+
+    What was measured before with the same code, settings, images and weights is taken as it was found.
 
     ``sr`` holds the restored images of the first seed that pictures are made from. A metric that can't be had
     leaves its reason in ``result.json`` in place of numbers.
@@ -44,6 +49,16 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
     landmarks = _landmarks(layout.packs(task.name), ids)
     names = params.metrics_of(task)
     panel = Panel(names, params.block.weights, layout)
+    hashes = {
+        "data_sha256": data_sha256(layout, evaluation),
+        "code_sha256": code_sha256(layout.root, params, evaluation),
+        "params_sha256": params_sha256(params, evaluation),
+        "weights_sha256": weights_sha256(run["weights_sha256"]),
+    }
+    kept = layout.result_kept(sha256_json([evaluation.name, hashes, panel.networks, panel.unavailable]))
+    if kept.exists():
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        return read_json(folder / RECORD)
     measured = {}
     started_s = time.monotonic()
     with (
@@ -90,12 +105,11 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
         "unavailable": {name: panel.unavailable[name] for name in names if name in panel.unavailable},
         "failed": None,
         "metric_info": {name: metric_info(name) for name in names},
-        "data_sha256": data_sha256(layout, evaluation),
-        "code_sha256": code_sha256(layout.root, evaluation),
-        "params_sha256": params_sha256(params, evaluation),
-        "weights_sha256": weights_sha256(run["weights_sha256"]),
+        **hashes,
     }
-    write_json(folder / "result.json", record)
+    write_json(folder / RECORD, record)
+    with fresh_folder(kept) as part:
+        shutil.copytree(folder, part, dirs_exist_ok=True)
     _note_machine(layout, evaluation, seconds, len(ids) * len(run["seeds"]), settings)
     return record
 

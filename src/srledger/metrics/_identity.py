@@ -5,20 +5,21 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from srledger.encoders import mobilefacenet
+from srledger.encoders._recognition import Recogniser
+from srledger.encoders.mobile_recogniser import MobileRecogniser
+from srledger.encoders.recogniser import ResidualRecogniser
 from srledger.metrics import LandmarkMetric, Metric, MetricUnavailable
 from srledger.metrics._images import measure_each, require_size, weight_file
-from srledger.plugins import PluginConfig, plugin_class, plugin_config
-
-if TYPE_CHECKING:
-    from srledger.encoders._recognition import Recogniser
+from srledger.plugins import PluginConfig
 
 LEAST_PX = 16
 PUBLISHED = "mobilefacenet"
+TRAINED = {"recogniser": ResidualRecogniser, "mobile_recogniser": MobileRecogniser}  # what the protocols say of them
 
 TRAINED_HERE = (
     "by the encoder '{encoder}', a small {network} trained in this pipeline on the training identities of its task "
@@ -86,7 +87,10 @@ class PipelineIdentity(IdentityMetric):
             raise MetricUnavailable(f"there is no encoder '{self.pipeline_encoder}'")
         from srledger.pipeline_encoders import load_encoder
 
-        self.network = load_encoder(weights[self.pipeline_encoder])
+        network = load_encoder(weights[self.pipeline_encoder])
+        if not isinstance(network, TRAINED[self.pipeline_encoder]):
+            raise MetricUnavailable(f"the encoder '{self.pipeline_encoder}' is of another kind than the metric says")
+        self.network = network
 
     def measure(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
         require_size(sr, LEAST_PX)
@@ -102,7 +106,7 @@ class MobileFaceNetIdentity(IdentityMetric, LandmarkMetric):
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:
         super().__init__(config, weights)
         weight_file(weights, PUBLISHED)
-        self.network: Recogniser = plugin_class("encoders", PUBLISHED)(plugin_config("encoders", PUBLISHED)(), weights)
+        self.network: Recogniser = mobilefacenet.PublishedMobileFaceNet(mobilefacenet.Config(), weights)
 
     def measure_at(self, sr: torch.Tensor, hr: torch.Tensor, landmarks: Sequence[np.ndarray]) -> torch.Tensor:
         require_size(sr, LEAST_PX)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from srledger.encoders import pfld
 from srledger.metrics import Metric
 from srledger.metrics._images import measure_each, require_size, weight_file
-from srledger.plugins import PluginConfig, plugin_class, plugin_config
+from srledger.plugins import PluginConfig
 
 NETWORK = "pfld"
 LEAST_PX = 16
@@ -29,7 +30,7 @@ class PfldMetric(Metric):
     def __init__(self, config: PluginConfig, weights: Mapping[str, Path]) -> None:
         super().__init__(config, weights)
         weight_file(weights, NETWORK)
-        self.network = plugin_class("encoders", NETWORK)(plugin_config("encoders", NETWORK)(), weights)
+        self.network = pfld.Pfld(pfld.Config(), weights)
 
     def measure(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
         require_size(sr, LEAST_PX)

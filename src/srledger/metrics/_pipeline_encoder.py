@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from srledger.encoders import Encoder
+from srledger.encoders.tiny_dino_vit import TinyDinoVit
 from srledger.metrics import MetricUnavailable
 from srledger.metrics._images import require_size
 
@@ -22,7 +23,10 @@ def load(weights: Mapping[str, Path]) -> Encoder:
         raise MetricUnavailable(f"there is no encoder '{ENCODER}'")
     from srledger.pipeline_encoders import load_encoder
 
-    return load_encoder(weights[ENCODER])
+    encoder = load_encoder(weights[ENCODER])
+    if not isinstance(encoder, TinyDinoVit):
+        raise MetricUnavailable(f"the encoder '{ENCODER}' is of another kind than the metric says")
+    return encoder
 
 
 def check_size(images: torch.Tensor) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from srledger.encoders import Encoder
+from srledger.encoders.squeezenet1_1_caffe import Config, SqueezeNet11Caffe
 from srledger.metrics._images import weight_file
-from srledger.plugins import plugin_class, plugin_config
 
 ENCODER = "squeezenet1_1_caffe"
 LEAST_PX = 32
@@ -18,7 +18,7 @@ LEAST_PX = 32
 def build_squeezenet(weights: Mapping[str, Path]) -> Encoder:
     """The frozen encoder. Raises MetricUnavailable when its weights are not among ``weights``."""
     weight_file(weights, ENCODER)
-    return plugin_class("encoders", ENCODER)(plugin_config("encoders", ENCODER)(), weights)
+    return SqueezeNet11Caffe(Config(), weights)
 
 
 def feature_maps(encoder: Encoder, images: torch.Tensor) -> list[torch.Tensor]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from srledger.encoders.scene_statistics import FEATURES, SceneStatistics, luma_of
 from srledger.metrics import Metric, MetricUnavailable
 from srledger.metrics._images import measure_each
 from srledger.metrics._scene_statistics import distance_to_model
@@ -39,7 +40,6 @@ class NiqeFitted(Metric):
         super().__init__(config, weights)
         if ENCODER not in weights:
             raise MetricUnavailable(f"there is no encoder '{ENCODER}'")
-        from srledger.encoders.scene_statistics import SceneStatistics
         from srledger.pipeline_encoders import load_encoder
 
         model = load_encoder(weights[ENCODER])
@@ -57,8 +57,6 @@ class NiqeFitted(Metric):
         return measure_each(lambda image, _: self._distance(image), sr, sr)
 
     def _distance(self, image: torch.Tensor) -> torch.Tensor:
-        from srledger.encoders.scene_statistics import FEATURES, luma_of
-
         pixels: np.ndarray = image[0].permute(1, 2, 0).cpu().numpy()
         features = self.model.features(luma_of(pixels)).reshape(-1, FEATURES)
         distance = distance_to_model(features, self.mean, self.covariance, LEAST_BLOCKS)

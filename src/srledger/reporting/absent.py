@@ -29,7 +29,7 @@ def absent_record(params: Params, layout: Layout, evaluation: Evaluation) -> dic
         "unavailable": {},
         "failed": absence.why,
         "data_sha256": data_sha256(layout, evaluation),
-        "code_sha256": code_sha256(layout.root, evaluation),
+        "code_sha256": code_sha256(layout.root, params, evaluation),
         "params_sha256": params_sha256(params, evaluation),
         "weights_sha256": weights_sha256(read_json(run)["weights_sha256"]) if run.exists() else "",
     }

@@ -48,7 +48,7 @@ def moved(
     found = []
     if params_sha256(params, evaluation) != record["params_sha256"]:
         found.append("params")
-    if code_sha256(layout.root, evaluation) != record["code_sha256"]:
+    if code_sha256(layout.root, params, evaluation) != record["code_sha256"]:
         found.append("code")
     if data_at_hand(layout, evaluation) and data_sha256(layout, evaluation) != record["data_sha256"]:
         found.append("networks" if _only_bits_of_networks(layout, evaluation, results) else "data")
