@@ -12,6 +12,7 @@ from srledger.config import Params
 from srledger.imports import imported_files
 from srledger.io import read_json, sha256_file, sha256_files, sha256_json
 from srledger.layout import Layout
+from srledger.plugins import plugin_class
 from srledger.settings import Evaluation, PriorSpec, Row, Task
 from srledger.yamlmap import YamlFile
 
@@ -117,11 +118,23 @@ def params_sha256(params: Params, evaluation: Evaluation) -> str:
         # A setting that is null is as if it were not there: rows measured before it existed keep their hash.
         "evaluation": params.evaluation.model_dump(mode="json", exclude_none=True),
         "metrics": params.metrics_of(evaluation.task),
-        "weights": sorted(params.block.weights),
+        "weights": sorted(set(params.block.weights) - _weights_of_other_tasks(params, evaluation.task)),
     }
     if evaluation.row.weights_of:
         values["weights_of"] = evaluation.row.weights_of.resolved()
     return sha256_json(values)
+
+
+def _weights_of_other_tasks(params: Params, task: Task) -> set[str]:
+    """Published weights that metrics of other tasks ask for, and none of this one's."""
+    from srledger.metrics import MetricName  # late: it brings torch
+
+    def asked(names: Iterable[str]) -> set[str]:
+        plugins = (plugin_class("metrics", MetricName.parse(name).plugin) for name in names)
+        return {weights for plugin in plugins for weights in plugin.weights}
+
+    own = params.metrics_of(task)
+    return asked({name for other in params.tasks.values() for name in params.metrics_of(other)} - {*own}) - asked(own)
 
 
 def _resolved_task(task: Task) -> dict[str, Any]:

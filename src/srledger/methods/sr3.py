@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 
+from srledger.diffusion.anchor import anchored_v
 from srledger.diffusion.config import DiffusionConfig
 from srledger.diffusion.images import symmetric, upsample
-from srledger.diffusion.level import Denoise
+from srledger.diffusion.level import Denoise, Level
 from srledger.diffusion.objective import Objective
 from srledger.diffusion.sampler import Sampler, Trace
 from srledger.diffusion.unet import Unet
@@ -33,6 +35,11 @@ class Config(DiffusionConfig):
     norm_groups: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     embedding_scale: float = Field(default=1.0, gt=0, description="factor on sqrt(gamma) in the noise embedding")
+    patch_px: int = Field(default=1, ge=1, description="side of the patches that the network sees as pixels; ours")
+    anchor_std: float = Field(
+        default=0.0, ge=0, description="v alone: deviation of HR from the enlarged LR that the network starts from, in "
+        "[-1, 1]; 0: it starts from nothing, as SR3's; ours (diffusion/anchor.py)"
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:
@@ -41,6 +48,8 @@ class Config(DiffusionConfig):
         wrong = [level for level in self.attention_levels if not 0 <= level < len(self.multipliers)]
         if wrong:
             raise ValueError(f"attention_levels {wrong} are none of the {len(self.multipliers)} levels")
+        if self.anchor_std and self.target != "v":
+            raise ValueError(f"anchor_std is for target v, found {self.target}")
         return self
 
 
@@ -60,14 +69,28 @@ class Sr3(Method):
         super().__init__(config, scale_factor)
         self.objective = Objective(config, continuous=True)
         self.sampler = Sampler(config)
+        channels = 3 * config.patch_px**2
         self.unet = Unet(
-            6, 3, config.width, config.multipliers, config.blocks, config.attention_levels, config.norm_groups,
-            config.dropout, config.embedding_scale,
+            2 * channels, channels, config.width, config.multipliers, config.blocks, config.attention_levels,
+            config.norm_groups, config.dropout, config.embedding_scale,
         )  # fmt: skip
 
     def denoise(self, upsampled: torch.Tensor) -> Denoise:
         """The network beside ``upsampled``, ``B x 3 x H x W`` in [-1, 1]."""
-        return lambda z, level: self.unet(torch.cat([upsampled, z], dim=1), level.signal)
+
+        def predict(z: torch.Tensor, level: Level) -> torch.Tensor:
+            found = self._network(torch.cat([upsampled, z], dim=1), level.signal)
+            if not self.config.anchor_std:
+                return found
+            return anchored_v(found.float(), z, upsampled, level.signal, self.config.anchor_std)
+
+        return predict
+
+    def _network(self, images: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
+        """The U-Net on patches; images of any size are continued to whole ones."""
+        side, (height, width) = self.config.patch_px, images.shape[-2:]
+        images = F.pad(images, (0, -width % side, 0, -height % side), mode="replicate")
+        return F.pixel_shuffle(self.unet(F.pixel_unshuffle(images, side), signal), side)[..., :height, :width]
 
     def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The masked loss at one noise level per image."""
