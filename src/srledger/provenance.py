@@ -73,12 +73,24 @@ def stage_code_sha256(root: Path, stage: str, item: Mapping[str, str]) -> str:
 
 
 def train_code_sha256(root: Path, row: Row) -> str:
-    """Hash of the code that makes a row's weights."""
-    return sha256_files(root, _train_code(root, row))
+    """Hash of the code that makes a row's weights: of its train (or distill) stage."""
+    stage = "distill" if row.kind == "student" else "train"
+    files = stage_code(root, stage, {"key": row.name, "method": row.method}, _graph(row))
+    # DVC knows of their code by the record that the encoder's stage leaves.
+    for encoder in (row.encoder, row.encoder and row.encoder.judge):
+        if encoder is not None:
+            item = {"key": encoder.name, "encoder": encoder.plugin}
+            files += stage_code(root, "train_encoder", item)
+    return sha256_files(root, files)
 
 
-def code_sha256(root: Path, params: Params, evaluation: Evaluation) -> str:
-    """Hash of the code that makes a row's cells: of its train (or distill) stage and its evaluate stage."""
+def code_sha256(root: Path, params: Params, evaluation: Evaluation, trained_with: str | None = None) -> str:
+    """Hash of the code that makes a row's cells: of what makes its weights, and of its evaluate stage.
+
+    Args:
+        trained_with: ``train_code_sha256`` as it was when the weights were made; by default this tree's. So weights
+            that are older than the tree are not said to be made by it.
+    """
     row = evaluation.row
     if row.kind == "ablation":
         evaluate = "evaluate_sampled" if row.weights_of else "evaluate"
@@ -90,18 +102,7 @@ def code_sha256(root: Path, params: Params, evaluation: Evaluation) -> str:
 
     metrics = {MetricName.parse(name).plugin for name in params.metrics_of(evaluation.task)}
     measure = stage_code(root, evaluate, {"key": evaluation.name, "method": row.method}, _graph(row), metrics)
-    return sha256_files(root, {*_train_code(root, row), *measure})
-
-
-def _train_code(root: Path, row: Row) -> list[Path]:
-    stage = "distill" if row.kind == "student" else "train"
-    files = stage_code(root, stage, {"key": row.name, "method": row.method}, _graph(row))
-    # DVC knows of their code by the record that the encoder's stage leaves.
-    for encoder in (row.encoder, row.encoder and row.encoder.judge):
-        if encoder is not None:
-            item = {"key": encoder.name, "encoder": encoder.plugin}
-            files += stage_code(root, "train_encoder", item)
-    return files
+    return sha256_json([trained_with or train_code_sha256(root, row.trained), sha256_files(root, measure)])
 
 
 def _graph(row: Row) -> str:

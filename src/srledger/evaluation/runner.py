@@ -51,7 +51,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
     panel = Panel(names, params.block.weights, layout)
     hashes = {
         "data_sha256": data_sha256(layout, evaluation),
-        "code_sha256": code_sha256(layout.root, params, evaluation),
+        "code_sha256": code_sha256(layout.root, params, evaluation, run["code_sha256"]),
         "params_sha256": params_sha256(params, evaluation),
         "weights_sha256": weights_sha256(run["weights_sha256"]),
     }
