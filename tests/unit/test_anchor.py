@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from srledger.diffusion.anchor import anchored_v
+from srledger.diffusion.anchor import anchored
 from srledger.diffusion.images import upsample
+from srledger.diffusion.level import Denoise, Level
 from srledger.diffusion.targets import Amplitudes, diffuse, image_of, target_of
-from srledger.methods import Batch
 from srledger.methods.sr3 import Config, Sr3
 from srledger.seeds import torch_generator
 
@@ -26,11 +26,19 @@ def scene(signal: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Ampl
     return anchor, anchor + STD * residual, eps, Amplitudes(signal, (1 - signal**2) ** 0.5)
 
 
+def levels(signal: float) -> Level:
+    return Level(torch.ones(4, dtype=torch.int64), torch.full((4,), signal))
+
+
+def saying(number: float) -> Denoise:
+    return lambda z, level: torch.full_like(z, number)
+
+
 @pytest.mark.parametrize("signal", [0.0, 0.3, 0.9, 0.999])
 def test_without_the_network_the_estimate_is_the_best_linear_one(signal: float) -> None:
     anchor, z0, eps, at = scene(signal)
     z = diffuse(z0, eps, at)
-    v = anchored_v(torch.zeros_like(z), z, anchor, torch.full((4,), signal), STD)
+    v = anchored(saying(0.0), anchor, STD)(z, levels(signal))
     error = (image_of("v", v, z, at) - z0).std()
     expected = at.noise * STD / (at.signal**2 * STD**2 + at.noise**2) ** 0.5
     assert float(error) == pytest.approx(expected, rel=0.03)
@@ -42,17 +50,17 @@ def test_without_the_network_the_estimate_is_the_best_linear_one(signal: float) 
 @pytest.mark.parametrize("signal", [0.3, 0.9])
 def test_the_output_that_is_missing_gives_v_and_is_of_unit_size(signal: float) -> None:
     anchor, z0, eps, at = scene(signal)
-    z, levels = diffuse(z0, eps, at), torch.full((4,), signal)
-    wanted, start = target_of("v", z0, eps, at), anchored_v(torch.zeros_like(z), z, anchor, levels, STD)
-    scale = anchored_v(torch.ones_like(z), z, anchor, levels, STD) - start
+    z, wanted = diffuse(z0, eps, at), target_of("v", z0, eps, at)
+    start, moved = (anchored(saying(number), anchor, STD)(z, levels(signal)) for number in (0.0, 1.0))
+    scale = moved - start
     found = (wanted - start) / scale
     assert float(found.std()) == pytest.approx(1.0, rel=0.03)
-    assert torch.allclose(anchored_v(found, z, anchor, levels, STD), wanted, atol=1e-4)
+    assert torch.allclose(anchored(lambda *_: found, anchor, STD)(z, levels(signal)), wanted, atol=1e-4)
 
 
 def test_no_noise_at_all_divides_by_nothing() -> None:
     anchor, z0, _, _ = scene(1.0)
-    v = anchored_v(torch.ones_like(z0), z0, anchor, torch.ones(4), STD)
+    v = anchored(saying(1.0), anchor, STD)(z0, levels(1.0))
     assert torch.isfinite(v).all()
 
 
@@ -66,18 +74,17 @@ def test_a_network_that_says_nothing_restores_the_anchor() -> None:
     assert (sr - upsample(lr, 4)).abs().mean() < 0.05
 
 
-@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
-@pytest.mark.parametrize("anchor_std", [0.0, STD])
-def test_a_network_on_patches_learns_and_restores_any_size(size: tuple[int, int], anchor_std: float) -> None:
-    method = Sr3(Config(**SMALL, patch_px=2, anchor_std=anchor_std), 3)
-    generator = torch_generator("patches")
-    lr = torch.rand(2, 3, *size, generator=generator)
-    hr = torch.rand(2, 3, 3 * size[0], 3 * size[1], generator=generator)
-    prior = torch.ones(2, 1, *hr.shape[-2:])
-    method.loss(Batch(lr, hr, prior, 0.0, generator))["total"].backward()
-    assert all(value.grad is not None for value in method.parameters())
-    with torch.no_grad():
-        assert method.eval().restore(lr, prior, [1, 2]).shape == hr.shape
+def test_outside_the_mask_the_network_sees_zeros() -> None:
+    anchor, z0, eps, at = scene(0.9)
+    z, seen = diffuse(z0, eps, at), []
+    z[..., :16, :] = 0
+
+    def network(given: torch.Tensor, level: Level) -> torch.Tensor:
+        seen.append(given)
+        return given
+
+    anchored(network, anchor, STD)(z, levels(0.9))
+    assert not seen[0][..., :16, :].any() and float(seen[0][..., 16:, :].std()) == pytest.approx(1.0, rel=0.05)
 
 
 def test_an_anchor_is_for_v_alone() -> None:

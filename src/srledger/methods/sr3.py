@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 
-from srledger.diffusion.anchor import anchored_v
+from srledger.diffusion.anchor import anchored
 from srledger.diffusion.config import DiffusionConfig
 from srledger.diffusion.images import symmetric, upsample
 from srledger.diffusion.level import Denoise, Level
@@ -35,7 +34,6 @@ class Config(DiffusionConfig):
     norm_groups: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     embedding_scale: float = Field(default=1.0, gt=0, description="factor on sqrt(gamma) in the noise embedding")
-    patch_px: int = Field(default=1, ge=1, description="side of the patches that the network sees as pixels; ours")
     anchor_std: float = Field(
         default=0.0, ge=0, description="v alone: deviation of HR from the enlarged LR that the network starts from, in "
         "[-1, 1]; 0: it starts from nothing, as SR3's; ours (diffusion/anchor.py)"
@@ -69,28 +67,18 @@ class Sr3(Method):
         super().__init__(config, scale_factor)
         self.objective = Objective(config, continuous=True)
         self.sampler = Sampler(config)
-        channels = 3 * config.patch_px**2
         self.unet = Unet(
-            2 * channels, channels, config.width, config.multipliers, config.blocks, config.attention_levels,
-            config.norm_groups, config.dropout, config.embedding_scale,
+            6, 3, config.width, config.multipliers, config.blocks, config.attention_levels, config.norm_groups,
+            config.dropout, config.embedding_scale,
         )  # fmt: skip
 
     def denoise(self, upsampled: torch.Tensor) -> Denoise:
         """The network beside ``upsampled``, ``B x 3 x H x W`` in [-1, 1]."""
 
-        def predict(z: torch.Tensor, level: Level) -> torch.Tensor:
-            found = self._network(torch.cat([upsampled, z], dim=1), level.signal)
-            if not self.config.anchor_std:
-                return found
-            return anchored_v(found.float(), z, upsampled, level.signal, self.config.anchor_std)
+        def say(z: torch.Tensor, level: Level) -> torch.Tensor:
+            return self.unet(torch.cat([upsampled, z], dim=1), level.signal)
 
-        return predict
-
-    def _network(self, images: torch.Tensor, signal: torch.Tensor) -> torch.Tensor:
-        """The U-Net on patches; images of any size are continued to whole ones."""
-        side, (height, width) = self.config.patch_px, images.shape[-2:]
-        images = F.pad(images, (0, -width % side, 0, -height % side), mode="replicate")
-        return F.pixel_shuffle(self.unet(F.pixel_unshuffle(images, side), signal), side)[..., :height, :width]
+        return anchored(say, upsampled, self.config.anchor_std) if self.config.anchor_std else say
 
     def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The masked loss at one noise level per image."""
