@@ -48,6 +48,9 @@ def image_reader_kept() -> Iterator[None]:
     Image.open = before
 
 
+KEPT_ENCODERS = "none|tiny_dino_vit"
+
+
 def without_costly_entries(params: str) -> str:
     """params.yaml without what `smoke` does without, diffusion above all: each entry costs seconds in every run."""
     sections = [text for text in re.split(r"(?m)^(?=\w+:)", params) if not text.startswith("ablation_priors:")]
@@ -55,17 +58,17 @@ def without_costly_entries(params: str) -> str:
     sections[at] = "referee: {}\n\n"  # stages name the key
     at = next(k for k, text in enumerate(sections) if text.startswith("encoder_pairs:"))
     sections[at] = "encoder_pairs: {}\n\n"
-    dropped = "sr3|srdiff|diffbir|osdface|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
+    dropped = "sr3|srdiff|diffbir|osdface|osediff|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
     gone = "realsr|screensr|jittered|real_x4|jpeg_x4|faces_x2"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
         ("students", rf"(?:{dropped})\w*"),
-        ("encoders", r"(?!none:|tiny_dino_vit:)\w+"),
+        ("encoders", rf"(?!(?:{KEPT_ENCODERS}):)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
         ("datasets", "realsr|screensr"),
         ("tasks", rf"\w*(?:{gone})\w*"),
         ("transfers", rf"\w*(?:{dropped}|{gone})\w*"),
-        ("probes", r"(?:yoda|heatmap|detector|codec|frontier)\w*"),
+        ("probes", r"(?:yoda|heatmap|detector|codec|frontier|verification)\w*"),
         ("probes", rf"\w+(?=:(?:.*\n(?:    .*\n)*?    )?.*\b(?:{dropped}|dino_))"),
         ("ablations", rf"\w+(?=:.*\n(?:    .*\n)*?    base: (?:{dropped}))"),
     ):
@@ -111,6 +114,9 @@ class Workspace:
         params = folder / "params.yaml"
         text = re.sub(r"(?m)^scale: \w+", "scale: smoke", params.read_text(encoding="utf-8"))
         params.write_text(without_costly_entries(text), encoding="utf-8")
+        for graph in (folder / "dvc.yaml", folder / "ablations" / "dvc.yaml"):  # nor wait for encoders that are gone
+            needed = re.sub(rf"(?m)^ +- data/\$\{{scale\}}/encoders/(?!{KEPT_ENCODERS}|\$).*\n", "", graph.read_text())
+            graph.write_text(needed, encoding="utf-8")
         write_lock(Params(YamlFile.read(params)).ablations, folder)
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")

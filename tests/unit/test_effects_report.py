@@ -196,7 +196,7 @@ def test_a_committed_report_with_effects_is_checked(tmp_path: Path) -> None:
     results["results"] = [record for record in results["results"] if record["row"] in kept]
     for record in results["results"]:  # of this tree, whatever the committed rows are of
         evaluation = params.evaluations[record["row"]]
-        record["code_sha256"] = code_sha256(tmp_path, evaluation)
+        record["code_sha256"] = code_sha256(tmp_path, params, evaluation)
         record["params_sha256"] = params_sha256(params, evaluation)
     for name, about in results["datasets"].items():
         about["settings_sha256"] = settings_sha256(params.datasets[name])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,8 @@ class Machine:
         """What the evaluation of a row leaves."""
         return {
             "row": one.row.name, "task": one.task.name, "failed": None, "metric_info": PSNR, "weights_sha256": "",
-            "data_sha256": data_sha256(self.layout, one), "code_sha256": code_sha256(self.root, one),
+            "data_sha256": data_sha256(self.layout, one),
+            "code_sha256": code_sha256(self.root, params or self.params, one),
             "params_sha256": params_sha256(params or self.params, one),
         }  # fmt: skip
 
@@ -141,6 +144,30 @@ def test_a_row_of_other_weights_than_those_here_is_dropped(machine: Machine) -> 
     assert machine.stand()[UNET].of == "kept"
 
 
+def test_old_weights_that_are_measured_anew_are_not_said_to_be_made_by_this_tree(machine: Machine) -> None:
+    one = machine.params.evaluations[UNET]
+    now = train_code_sha256(machine.root, one.row)
+    assert code_sha256(machine.root, machine.params, one, now) == code_sha256(machine.root, machine.params, one)
+    old = code_sha256(machine.root, machine.params, one, "of an older tree")
+    assert old != code_sha256(machine.root, machine.params, one)
+    machine.committed_of(UNET)["code_sha256"] = old
+    assert status(machine.stand()[UNET]) == "stale: lines of its code have changed since"
+
+
+def test_a_row_does_not_rest_on_weights_that_only_other_tasks_ask_for(file: YamlFile) -> None:
+    of = {}
+    for weights in ([], ["squeezenet1_1_caffe"], ["pfld"]):
+        values = copy.deepcopy(file.values)
+        values["tasks"]["faces_blind"]["metrics"] = ["lmd_pfld"]
+        values["scales"]["quick"]["weights"] = weights
+        params = Params(dataclasses.replace(file, values=values), "quick")
+        rows = ("bicubic", "bicubic_on_faces_blind")
+        of[tuple(weights)] = [params_sha256(params, params.evaluations[row]) for row in rows]
+    plain, shared, own = of.values()
+    assert plain[0] == own[0] and plain[1] != own[1]
+    assert plain[0] != shared[0] and plain[1] != shared[1]
+
+
 def test_rows_of_two_protocols_never_share_a_column(machine: Machine) -> None:
     machine.measured(UNET, metric_info={"psnr_rgb": {"protocol": "PSNR without a border", "unit": "dB"}})
     found = machine.stand()
@@ -175,7 +202,7 @@ def test_moved_code_drops_a_row_of_a_short_scale_and_is_told_of_a_long_one(machi
     assert status(machine.stand()[BICUBIC]) == "stale: lines of its code have changed since"
     long = Params(file, "celeba_cpu")
     measured, committed = machine.record(long.evaluations[UNET], long), machine.committed_of(UNET)
-    committed["params_sha256"] = measured["params_sha256"]
+    committed.update({name: measured[name] for name in ("params_sha256", "code_sha256")})  # of that scale's metrics
     write_json(machine.layout.result(UNET) / "result.json", {**measured, "code_sha256": "of an older tree"})
     at_hand = next(one for one in standings(long, machine.layout, machine.committed) if one.name == UNET)
     assert at_hand.of == "kept" and not at_hand.moved, "what lies here is older than what is committed"
