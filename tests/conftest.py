@@ -58,7 +58,7 @@ def without_costly_entries(params: str) -> str:
     sections[at] = "referee: {}\n\n"  # stages name the key
     at = next(k for k, text in enumerate(sections) if text.startswith("encoder_pairs:"))
     sections[at] = "encoder_pairs: {}\n\n"
-    dropped = "sr3|srdiff|diffbir|osdface|osediff|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
+    dropped = "sr3|srdiff|diffbir|osdface|osediff|vqfr|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
     gone = "realsr|screensr|jittered|real_x4|jpeg_x4|faces_x2"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),

@@ -86,7 +86,7 @@ def can_build_on(method: type[Method], encoder: type[Encoder]) -> bool:
     """
     gives: bool = getattr(method, "gives_context", False)
     fits = "denoises" not in method.builds_on or encoder.takes_context == gives
-    return fits and all(getattr(encoder, ability) for ability in method.builds_on)
+    return fits and all(getattr(encoder, ability, False) for ability in method.builds_on)
 
 
 def check_pairs(params: Params) -> None:

@@ -38,6 +38,7 @@ SMALL_ENCODERS = {
         "context_channels": 12,
         "captioner_width": 4,
     },
+    "vre": {"widths": (8, 8), "codes": 16, "code_channels": 8, "prompts": 6},
 }
 
 
