@@ -56,13 +56,13 @@ def without_costly_entries(params: str) -> str:
     at = next(k for k, text in enumerate(sections) if text.startswith("encoder_pairs:"))
     sections[at] = "encoder_pairs: {}\n\n"
     dropped = "sr3|srdiff|diffbir|osdface|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
-    gone = "realsr|screensr|jittered|real_x4|jpeg_x4|faces_x2"
+    gone = "realsr|screensr|real_lq|cartoon_faces|cartoon_blind|jittered|real_x4|jpeg_x4|faces_x2"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
         ("students", rf"(?:{dropped})\w*"),
         ("encoders", r"(?!none:|tiny_dino_vit:)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
-        ("datasets", "realsr|screensr"),
+        ("datasets", "realsr|screensr|real_lq|cartoon_faces"),
         ("tasks", rf"\w*(?:{gone})\w*"),
         ("transfers", rf"\w*(?:{dropped}|{gone})\w*"),
         ("probes", r"(?:yoda|heatmap|detector|codec|frontier)\w*"),
@@ -73,7 +73,7 @@ def without_costly_entries(params: str) -> str:
         sections[at] = re.sub(rf"(?m)^  (?:{pattern}):.*\n(?:    .*\n)*", "", sections[at])
     at = next(k for k, text in enumerate(sections) if text.startswith("scales:"))
     for named in (
-        r"^ +(?:# .*\n +)?(?:realsr|screensr): .*\n",
+        r"^ +(?:# .*\n +)?(?:realsr|screensr|real_lq|cartoon_faces): .*\n",
         rf"^ +- \w+_(?:{gone})\w*\n",
         rf"^ +- (?:{dropped})\w*\n",
         rf", \w*(?:{gone}): (?:\*\w+|{{ hr_size_px: \d+ }})",

@@ -121,6 +121,6 @@ def test_a_larger_image_shows_the_same_face() -> None:
 
 def test_what_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match="style"):
-        Config.model_validate({"n_identities": {"train": 1}, "style": "cartoon"})
+        Config.model_validate({"n_identities": {"train": 1}, "style": "oil"})
     with pytest.raises(ValidationError, match="holdout"):
         Config.model_validate({"n_identities": {"holdout": 1}})

@@ -62,7 +62,10 @@ def render_report(
     pictures = [
         picture
         for task in dict.fromkeys(table.task for table in tables)
-        for picture in find_pictures(rows_dir / "pictures", task, rows.rows_of(task), config.figure_images)
+        for picture in find_pictures(
+            rows_dir / "pictures", task, rows.rows_of(task), config.figure_images,
+            reference=rows.tasks.get(task, {}).get("reference", True),
+        )  # fmt: skip
     ]
     probes = show_probes(rows_dir, rows, config, published)
 
