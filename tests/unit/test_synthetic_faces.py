@@ -17,7 +17,8 @@ from srledger.data._face_people import draw_identity, draw_look
 from srledger.data.synthetic_faces import Config, SyntheticFaces, draw_face
 from srledger.imresize import imresize
 
-DEFAULT_SHA256 = "ce09be6d9ca7274c294006fa698430a2c6de9e5a2ffc4925744e07da820d785d"  # of the pixels of `faces()`, before there was another style
+# Of the pixels of `faces()`, before there was another style.
+DEFAULT_SHA256 = "ce09be6d9ca7274c294006fa698430a2c6de9e5a2ffc4925744e07da820d785d"
 
 
 def faces(**fields: object) -> list[SourceImage]:

@@ -73,7 +73,7 @@ def project(tmp_path: Path) -> tuple[Params, Layout]:
         tmp_path,
         (unavailable[1], f"{{ source: folder, config: {source} }}"),
         *ON_BICUBIC,
-        ("no network, minutes\"\n    rows: all\n", "no network, minutes\"\n    rows: [bicubic]\n"),
+        ('no network, minutes"\n    rows: all\n', 'no network, minutes"\n    rows: [bicubic]\n'),
     )
     layout = Layout("quick", tmp_path)
     build_dataset(params.datasets["real_lq"], layout.raw("real_lq"))
@@ -193,7 +193,10 @@ PROBE = "\nprobes:\n  mine: "
             "a probe needs HR",
         ),
         (
-            ("\nprobes:\n", f"{PROBE}{{ title: t, probe: mask_area, config: {{ task: {TASK}, priors: [uniform] }} }}\n"),
+            (
+                "\nprobes:\n",
+                f"{PROBE}{{ title: t, probe: backbones, config: {{ task: {TASK}, encoders: [random_vit] }} }}\n",
+            ),
             ("probes", "mine"),
             "a probe needs HR",
         ),
@@ -225,4 +228,4 @@ def test_the_real_faces_of_the_mirror_are_taken_to_the_places_of_the_others(mirr
     task = degrade_task(params.tasks[TASK], tmp_path / "raw", tmp_path / "packs")
     assert record["counts"] == {"train": 0, "val": 0, "test": 31} and record["identities"] == 0
     assert not record["redistributable"] and task["hr_size_px"] == 64
-    assert mirror.is_dir() and {shape for shape in Pack(tmp_path / "raw" / "test").shapes} == {(482, 482, 3)}
+    assert mirror.is_dir() and set(Pack(tmp_path / "raw" / "test").shapes) == {(482, 482, 3)}

@@ -184,7 +184,9 @@ def _mouth(canvas: Canvas, who: Identity, look: Look, skin: np.ndarray) -> None:
         hollow = np.maximum(np.maximum(top - y, y - bottom), outward)
         inside = canvas.edge(hollow)
         canvas.lay(MOUTH, inside)
-        canvas.lay(TONGUE, inside * canvas.edge(_ellipse(canvas.u, y - who.mouth_v - 1.05 * gap, 0.6 * half, 0.45 * gap)))
+        canvas.lay(
+            TONGUE, inside * canvas.edge(_ellipse(canvas.u, y - who.mouth_v - 1.05 * gap, 0.6 * half, 0.45 * gap))
+        )
         canvas.lay(WHITE, inside * canvas.edge(y - top - 0.28 * gap))
     for edge in (top, bottom) if gap else (top,):
         canvas.lay(INK, canvas.edge(np.maximum(np.abs(y - edge) - LINE, outward)))

@@ -1,6 +1,7 @@
 """Comparison grids: LR, every row and HR side by side, one crop of each, and the error of the crop.
 
-Without HR they end with the crops, which then lie where the rows differ most from LR. Integer arithmetic only; the page itself shows the very PNG files of the rows, these grids are for papers and slides.
+Without HR they end with the crops, which then lie where the rows differ most from LR. Integer arithmetic only; the page
+itself shows the very PNG files of the rows, these grids are for papers and slides.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ class Picture:
     reference: bool = True
 
 
-def find_pictures(
-    folder: Path, task: str, rows: Sequence[str], limit: int, *, reference: bool = True
-) -> list[Picture]:
+def find_pictures(folder: Path, task: str, rows: Sequence[str], limit: int, *, reference: bool = True) -> list[Picture]:
     """The first ``limit`` pictures of a task, by image id; none where the folder is absent (restricted data).
 
     Args:
