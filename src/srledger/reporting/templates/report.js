@@ -127,7 +127,7 @@
       const names = images().map((image) => image.dataset.name);
       const kept = [left.value, right.value];
       for (const select of [left, right]) options(select, names.map((name) => [name, name]));
-      left.value = names.includes(kept[0]) ? kept[0] : names[1];
+      left.value = names.includes(kept[0]) ? kept[0] : names[names.includes("HR") ? 1 : 0];
       right.value = names.includes(kept[1]) ? kept[1] : names.at(-1);
       byId("crops").replaceChildren(...names.map((name) => {
         const figure = make("figure");
