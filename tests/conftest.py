@@ -58,14 +58,15 @@ def without_costly_entries(params: str) -> str:
     sections[at] = "referee: {}\n\n"  # stages name the key
     at = next(k for k, text in enumerate(sections) if text.startswith("encoder_pairs:"))
     sections[at] = "encoder_pairs: {}\n\n"
-    dropped = "sr3|srdiff|diffbir|osdface|osediff|vqfr|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind|landmark_unet_yolo"
-    gone = "realsr|screensr|jittered|real_x4|jpeg_x4|faces_x2"
+    dropped = "sr3|srdiff|diffbir|osdface|osediff|vqfr|vosr|rrdb_(?:blind|real)|bicubic_on_faces_blind"
+    dropped += "|landmark_unet_yolo"
+    gone = "realsr|screensr|real_lq|cartoon_faces|cartoon_blind|jittered|real_x4|jpeg_x4|faces_x2"
     for section, pattern in (
         ("variants", rf"(?:{dropped})\w*"),
         ("students", rf"(?:{dropped})\w*"),
         ("encoders", rf"(?!(?:{KEPT_ENCODERS}):)\w+"),
         ("priors", r"(?!uniform:|landmark_gauss:)\w+"),
-        ("datasets", "realsr|screensr"),
+        ("datasets", "realsr|screensr|real_lq|cartoon_faces"),
         ("tasks", rf"\w*(?:{gone})\w*"),
         ("transfers", rf"\w*(?:{dropped}|{gone})\w*"),
         ("probes", r"(?:yoda|heatmap|detector|codec|frontier|verification)\w*"),
@@ -76,7 +77,7 @@ def without_costly_entries(params: str) -> str:
         sections[at] = re.sub(rf"(?m)^  (?:{pattern}):.*\n(?:    .*\n)*", "", sections[at])
     at = next(k for k, text in enumerate(sections) if text.startswith("scales:"))
     for named in (
-        r"^ +(?:# .*\n +)?(?:realsr|screensr): .*\n",
+        r"^ +(?:# .*\n +)?(?:realsr|screensr|real_lq|cartoon_faces): .*\n",
         rf"^ +- \w+_(?:{gone})\w*\n",
         rf"^ +- (?:{dropped})\w*\n",
         rf", \w*(?:{gone}): (?:\*\w+|{{ hr_size_px: \d+ }})",

@@ -19,7 +19,7 @@ from srledger.evaluation.config import EvaluationConfig
 from srledger.io import sha256_file, sha256_json, write_json
 from srledger.layout import ABLATION_MARK, ABLATIONS, is_ablation
 from srledger.orchestration import OrchestrationConfig
-from srledger.plugins import PACKAGE, plugin_config, plugin_names
+from srledger.plugins import PACKAGE, plugin_class, plugin_config, plugin_names
 from srledger.prior_config import (
     check_prior_of_graph,
     check_scales,
@@ -32,6 +32,7 @@ from srledger.prior_config import (
     why_no_prior,
     why_no_weights_of,
 )
+from srledger.references import demand_reference
 from srledger.reporting.config import RefereeConfig, ReportConfig
 from srledger.row_encoders import check_pairs, encoder_of_row
 from srledger.settings import Dataset, EncoderSpec, Evaluation, Lazily, PriorSpec, ProbeSpec, Row, Task
@@ -309,6 +310,8 @@ class Params:
             [*self._layers(*defaults, (*here, "training"), (*at, "training")), *more_training],
         )
         task = self.tasks[entry.task]
+        if plugin_class("methods", entry.method).trainable:
+            demand_reference(self, task, "a row that is trained", *here, "task")
         crop = training.crop_px
         if crop is not None and crop % task.scale_factor:
             raise SrledgerError(

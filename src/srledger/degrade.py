@@ -99,7 +99,7 @@ def degrade_task(task: Task, raw: Path, folder: Path) -> dict[str, Any]:
         "config": task.config.model_dump(mode="json"),
         "scale_factor": task.scale_factor,
         "hr_size_px": task.hr_size_px,
-        **task.moved(),
+        **task.set_apart(),
     }
     write_json(folder / "task.json", record)
     return record

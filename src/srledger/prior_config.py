@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from srledger.entries import SCALES, EncoderEntry, PriorEntry, TaskEntry, TransferEntry, VariantEntry
 from srledger.errors import SrledgerError
 from srledger.plugins import plugin_class, plugin_config, plugin_names
+from srledger.references import demand_reference
 from srledger.settings import EncoderSpec, PriorSpec
 from srledger.token_priors import check_base
 from srledger.training.config import TrainingConfig
@@ -120,6 +121,8 @@ def encoder_spec(params: Params, name: str) -> EncoderSpec:
             found=entry.weights, expected=" or ".join(possible),
         )  # fmt: skip
     task = params.tasks[entry.task]
+    if entry.weights == "trained":
+        demand_reference(params, task, "an encoder that is trained", *keys, "task")
     if plugin.learns_pairs and task.scale_factor != 1:
         raise SrledgerError(
             f"the encoder '{entry.encoder}' learns from LR and HR of one size",

@@ -146,7 +146,7 @@ def _resolved_task(task: Task) -> dict[str, Any]:
         "scale_factor": task.scale_factor,
         "hr_size_px": task.hr_size_px,
         "dataset": task.dataset.name,
-        **task.moved(),
+        **task.set_apart(),
     }
 
 

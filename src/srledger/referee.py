@@ -49,13 +49,20 @@ def _table(params: Params, entry: QuestionEntry, *here: str) -> TableConfig | No
             "the rows of a question belong to one task", where=params.file.place((*here, "rows")),
             found=", ".join(f"{row}: {task}" for row, task in tasks.items()), expected=tasks[entry.baseline],
         )  # fmt: skip
-    rows = tuple(filter(params.is_active, entry.rows))
+    rows = tuple(_in_report(params, row) for row in entry.rows if params.is_active(row))
     if not rows or not params.is_active(entry.baseline):
         return None
+    baseline = _in_report(params, entry.baseline)
     return TableConfig(
-        title=entry.question, task=tasks[entry.baseline], rows=(entry.baseline, *rows), metrics=entry.metrics,
-        baseline=entry.baseline, published=_published(params),
+        title=entry.question, task=tasks[entry.baseline], rows=(baseline, *rows), metrics=entry.metrics,
+        baseline=baseline, published=_published(params),
     )  # fmt: skip
+
+
+def _in_report(params: Params, name: str) -> str:
+    """The name of a row in the tables of its task: a transfer's is its row's, unless it has settings of its own."""
+    transfer = params.entries.transfers.get(name)
+    return name if transfer is None or transfer.config else transfer.row
 
 
 def _published(params: Params) -> dict[str, tuple[str, ...]]:

@@ -55,9 +55,16 @@ class Task:
             return f"dataset {self.dataset.name}"
         return None if self.made else f"task {self.name}"
 
-    def moved(self) -> dict[str, Any]:
-        """The jitter as an entry of a record; empty without: what was recorded before tasks had one stays as it is."""
-        return {"jitter": self.jitter.model_dump(mode="json")} if self.jitter else {}
+    @property
+    def has_reference(self) -> bool:
+        """Whether HR images are better than what is restored: only then can a metric compare with them."""
+        return bool(plugin_class("degradations", self.degradation).gives_reference)
+
+    def set_apart(self) -> dict[str, Any]:
+        """Jitter and want of a reference as entries of a record; empty for most: what was recorded before tasks had
+        them stays as it is."""
+        moved = {"jitter": self.jitter.model_dump(mode="json")} if self.jitter else {}
+        return moved if self.has_reference else {**moved, "reference": False}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ def task_of_entry(params: Params, name: str) -> Task:
     """The task ``name`` at the scale of ``params``.
 
     Raises:
-        SrledgerError: a dataset, degradation, metric or size that can't be, or jitter of what can't move.
+        SrledgerError: a dataset, degradation, metric, size or scale factor that can't be, or jitter of what can't move.
     """
     entry = params.entries.tasks[name]
     params._must_be("dataset", entry.dataset, params.datasets, "tasks", name, "dataset")
@@ -44,6 +44,12 @@ def task_of_entry(params: Params, name: str) -> Task:
         name, dataset, entry.degradation, config, entry.scale_factor, size, metrics, entry.jitter,
         is_made(entry, params.scale),
     )  # fmt: skip
+    if not task.has_reference and task.scale_factor != 1:
+        raise SrledgerError(
+            "images without a reference are restored at their own size",
+            where=params.file.place(("tasks", name, "scale_factor")), found=entry.scale_factor, expected="1",
+            mend="set scale_factor: 1, or take a degradation",
+        )  # fmt: skip
     if task.jitter and task.active:
         _check_jitter(params, task)
     return task

@@ -163,3 +163,66 @@ def test_files_with_another_part_in_the_set_are_no_images(tmp_path: Path) -> Non
     landmarks(tmp_path, {"a.png": POINTS, "tests/deep/b.png": POINTS})
     source = folder(tmp_path, splits={"train": ".", "test": "tests/deep"}, landmarks_csv="points.csv")
     assert [(image.id, image.split) for image in source.images()] == [("a", "train"), ("tests_deep_b", "test")]
+
+
+def test_subfolders_that_say_nothing_of_who_is_shown(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/1.png"):
+        save(tmp_path / name)
+    images = list(folder(tmp_path, subfolders=True).images())
+    assert [(image.id, image.identity) for image in images] == [("a_1", None), ("b_1", None)]
+    save(tmp_path / "lost.png")
+    with pytest.raises(SrledgerError, match=r"stands in no subfolder(.|\n)*lost.png"):
+        list(folder(tmp_path, subfolders=True).images())
+    with pytest.raises(ValueError, match="either identity_folders or subfolders"):
+        folder(tmp_path, subfolders=True, identity_folders=True)
+
+
+def test_an_empty_folder_and_an_empty_subfolder(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    with pytest.raises(SrledgerError, match=r"no images for the test split(.|\n)*put images there"):
+        folder(tmp_path / "set", subfolders=True)
+    (tmp_path / "set" / "a").mkdir()
+    with pytest.raises(SrledgerError, match="a folder without images"):
+        list(folder(tmp_path / "set", subfolders=True).images())
+
+
+def test_a_box_takes_its_part_of_every_image_and_the_landmarks_there(tmp_path: Path) -> None:
+    save(tmp_path / "test" / "1.png")
+    landmarks(tmp_path, {"test/1.png": POINTS})
+    fields: dict[str, Any] = {"splits": {"test": "test"}, "landmarks_csv": "points.csv", "box_px": (3, 2, 13, 11)}
+    (image,) = folder(tmp_path, **fields).images()
+    np.testing.assert_array_equal(image.pixels, RGB[2:11, 3:13])
+    np.testing.assert_array_equal(image.landmarks, np.reshape(POINTS, (5, 2)) - [3, 2])
+
+
+def test_an_image_that_does_not_hold_the_box_is_refused_by_name(tmp_path: Path) -> None:
+    save(tmp_path / "large.png")
+    save(tmp_path / "small.png", RGB[:8])
+    (tmp_path / "torn.png").write_bytes((tmp_path / "large.png").read_bytes()[:60])
+    with pytest.raises(SrledgerError) as caught:
+        list(folder(tmp_path, box_px=(0, 0, 12, 10)).images())
+    said = str(caught.value)
+    assert "small.png: 16 x 8 px, which do not hold box_px [0, 0, 12, 10]" in said
+    assert "torn.png: broken or cut off" in said
+    source = folder(tmp_path, box_px=(0, 0, 12, 10), skip_unreadable=True)
+    assert [image.id for image in source.images()] == ["large"]
+    assert [name for name, _ in source.left_out] == ["small.png", "torn.png"]
+
+
+@pytest.mark.parametrize("box_px", [(4, 0, 4, 8), (0, 9, 8, 8), (-1, 0, 8, 8)])
+def test_a_box_without_pixels(tmp_path: Path, box_px: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="box_px is"):
+        folder(tmp_path, box_px=box_px)
+    with pytest.raises(ValueError, match="LR files"):
+        folder(tmp_path, box_px=(0, 0, 8, 8), lr_folder="lr")
+
+
+def test_sets_without_the_newer_settings_keep_the_hash_of_their_settings(tmp_path: Path) -> None:
+    written = folder(tmp_path_with_image(tmp_path)).config.model_dump(mode="json")
+    assert not {"subfolders", "box_px"} & written.keys()
+    assert folder(tmp_path, box_px=(0, 0, 8, 8)).config.model_dump(mode="json")["box_px"] == [0, 0, 8, 8]
+
+
+def tmp_path_with_image(path: Path) -> Path:
+    save(path / "1.png")
+    return path

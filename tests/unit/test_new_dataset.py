@@ -635,3 +635,11 @@ def test_the_sheet_shows_images_from_all_over_a_split() -> None:
         sampler.offer(SourceImage(f"i{k}", "test", np.zeros((8, 8, 3), np.uint8)))
     shown = [int(re.findall(r"i(\d+)", tile.label)[0]) for tile in sampler.tiles]
     assert 8 <= len(shown) <= 16 and shown[0] == 0 and shown[-1] >= 850 and len(set(np.diff(shown))) == 1
+
+
+def test_images_without_a_reference_keep_their_size(params: Params, birds: Path) -> None:
+    _, proposal = proposed(params, birds, degradation="none")
+    assert (proposal.task, proposal.degradation, proposal.scale_factor) == ("some_birds_x1", "none", 1)
+    assert proposal.hr_size_px == 40
+    with pytest.raises(SrledgerError, match="restored at their own size"):
+        proposed(params, birds, degradation="none", scale_factor=4)

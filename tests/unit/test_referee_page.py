@@ -135,3 +135,18 @@ def test_a_question_can_not_name_what_is_not(tmp_path: Path, questions: str, sai
 def test_probes_of_the_other_report_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SrledgerError, match="unknown probe 'yoda_factorial_colour_shift'"):
         load(tmp_path, "{ title: t, probes: [yoda_factorial_colour_shift] }").referee  # noqa: B018
+
+
+def test_a_transfer_answers_under_the_name_that_the_tables_have(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(FILE, encoding="utf-8")
+    found = Params(YamlFile.read(tmp_path / "params.yaml"), "quick").referee["faces_unlike"].questions
+    assert list(found) == ["cartoon"], "the other's rows have no images here"
+    assert found["cartoon"].rows == ("bicubic", "rrdb_blind", "osdface") and found["cartoon"].baseline == "bicubic"
+    assert found["cartoon"].task == "cartoon_blind"
+    settings = "{ row: vosr, task: faces_real_x4, prior: dino_tokens, config: { sampling_steps: 3 } }"
+    question = "{ question: q, baseline: vosr, rows: [mine], metrics: [psnr_rgb] }"
+    text = FILE.replace("\ntransfers:\n", f"\ntransfers:\n  mine: {settings}\n")
+    text = text.replace("\nreferee:\n", f"\nreferee:\n  one: {{ title: t, questions: {{ q: {question} }} }}\n")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    found = Params(YamlFile.read(tmp_path / "params.yaml"), "quick").referee["one"].questions
+    assert found["q"].rows == ("vosr", "mine"), "one of other settings has a name of its own"

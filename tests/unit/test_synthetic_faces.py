@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 
 import numpy as np
@@ -15,6 +16,9 @@ from srledger.data._face_geometry import TEMPLATE, aim_camera, model_landmarks
 from srledger.data._face_people import draw_identity, draw_look
 from srledger.data.synthetic_faces import Config, SyntheticFaces, draw_face
 from srledger.imresize import imresize
+
+# Of the pixels of `faces()`, before there was another style.
+DEFAULT_SHA256 = "ce09be6d9ca7274c294006fa698430a2c6de9e5a2ffc4925744e07da820d785d"
 
 
 def faces(**fields: object) -> list[SourceImage]:
@@ -119,8 +123,47 @@ def test_a_larger_image_shows_the_same_face() -> None:
     np.testing.assert_allclose((large_points + 0.5) / 2 - 0.5, small_points, atol=1e-9)
 
 
+def test_the_default_style_is_what_it_was_before_there_was_another() -> None:
+    digest = hashlib.sha256(b"".join(image.pixels.tobytes() for image in faces()))
+    assert faces(style="photo")[0].pixels.tobytes() == faces()[0].pixels.tobytes()
+    assert digest.hexdigest() == DEFAULT_SHA256
+
+
+def test_a_cartoon_shows_the_same_people_at_the_same_places_otherwise() -> None:
+    photos, cartoons = faces(), faces(style="cartoon", grain=0.0)
+    for photo, cartoon in zip(photos, cartoons, strict=True):
+        assert (photo.id, photo.identity, photo.split) == (cartoon.id, cartoon.identity, cartoon.split)
+        np.testing.assert_array_equal(photo.landmarks, cartoon.landmarks)
+        assert np.abs(photo.pixels.astype(int) - cartoon.pixels).mean() > 20
+    again = faces(style="cartoon", grain=0.0)
+    assert [one.pixels.tobytes() for one in cartoons] == [one.pixels.tobytes() for one in again]
+
+
+def test_a_cartoon_is_flat_but_for_its_outlines() -> None:
+    def flat_share(style: str) -> float:
+        images = faces(style=style, grain=0.0, size_px=96, n_identities={"test": 6}, images_per_identity=1)
+        steps = [np.abs(np.diff(image.pixels.astype(int), axis=1)).max(axis=2) for image in images]
+        return float(np.mean([step == 0 for step in steps]))
+
+    assert flat_share("cartoon") > 0.5 > 0.15 > flat_share("photo")
+
+
+def test_a_cartoons_eye_is_large_and_stands_about_its_landmark() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        who = dataclasses.replace(draw_identity(rng), glasses="none", hair_style="bald")
+        look = dataclasses.replace(draw_look(rng, 8.0), gaze=np.zeros(2), squint=0.0, yaw=0.0)
+        pixels, landmarks = draw_face(who, look, 128, 2, "cartoon")
+        assert pixels.shape == (128, 128, 3) and pixels.min() >= 0 and pixels.max() <= 255
+        for x, y in landmarks[:2]:
+            # white about the iris, and ink in its middle
+            assert pixels[round(y), round(x)].max() < 90
+            sides = [pixels[round(y), round(x) + side * np.array([7, 8, 9])].min(axis=1).max() for side in (-1, 1)]
+            assert min(sides) > 180, "where shaded faces have skin or a lid"
+
+
 def test_what_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match="style"):
-        Config.model_validate({"n_identities": {"train": 1}, "style": "cartoon"})
+        Config.model_validate({"n_identities": {"train": 1}, "style": "oil"})
     with pytest.raises(ValidationError, match="holdout"):
         Config.model_validate({"n_identities": {"holdout": 1}})

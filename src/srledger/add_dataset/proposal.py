@@ -20,7 +20,7 @@ from srledger.data._content import digest_files, files_sha256, relative_name
 from srledger.data.folder import Config, Folder
 from srledger.errors import SrledgerError, unknown_name
 from srledger.io import canonical_json
-from srledger.plugins import plugin_names
+from srledger.plugins import plugin_class, plugin_names
 
 DEFAULT_FACTOR = 4
 SMALLEST_HR_PX = 8
@@ -161,6 +161,13 @@ def _degradation(place: Place, wishes: Wishes) -> tuple[str, int]:
         raise unknown_name("degradation", wishes.degradation, plugin_names("degradations"), where="--degradation")
     degradation = wishes.degradation or ("given_lr" if given else "bicubic")
     factor = wishes.scale_factor or given or DEFAULT_FACTOR
+    if not plugin_class("degradations", degradation).gives_reference:
+        if wishes.scale_factor:
+            raise SrledgerError(
+                "images without a reference are restored at their own size", where="--scale-factor",
+                found=wishes.scale_factor, mend="leave it out",
+            )  # fmt: skip
+        factor = 1
     if degradation == "given_lr" and given is None:
         raise SrledgerError(
             "the folder brings no LR images", where="--degradation", found="given_lr",

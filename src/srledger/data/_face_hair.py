@@ -50,7 +50,7 @@ def _hair_light(
     ]
 
 
-def _outer(who: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def hair_distance(who: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance (about) to the outline of all hair, in IOD."""
     half = who.temple + 0.06 + 0.5 * who.hair_volume
     top = 1.54 + 0.6 * who.hair_volume
@@ -80,14 +80,14 @@ def paint_back_hair(canvas: Canvas, who: Identity, look: Look) -> None:
     if who.hair_style == "bald":
         return
     x = canvas.x + 0.3 * np.sin(look.yaw)
-    distance = _outer(who, x, canvas.y) + _ragged(who, x, canvas.y)
+    distance = hair_distance(who, x, canvas.y) + _ragged(who, x, canvas.y)
     part, at = canvas.window(distance < 0.1)
     strands = _strands(who, x[at], part.y)
     inner = ramp(0.0, -0.3, distance[at])
     part.lay(0.6 * _hair_light(who, look, x[at], part.y, strands, 1 - 0.6 * inner), part.edge(distance[at]))
 
 
-def _hairline(who: Identity, u: np.ndarray) -> np.ndarray:
+def hairline(who: Identity, u: np.ndarray) -> np.ndarray:
     """v above which the forehead is covered."""
     a = np.abs(u)
     temple = 1.25 * ramp(0.72, 1.08, a)
@@ -101,6 +101,16 @@ def _hairline(who: Identity, u: np.ndarray) -> np.ndarray:
     return who.hair_line + 0.12 * np.cos(2.4 * u) * who.age + 0.85 * temple
 
 
+def fall(who: Identity, u: np.ndarray, v: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """How far points lie below the edge of the hair over the face, from how far they lie below the hairline."""
+    if who.hair_style in ("long", "bangs"):  # curtains beside the cheeks
+        curtain = who.cheek * 0.9 - np.abs(u) - 0.12 * who.hair_wave * np.sin(4 * v) * ramp(-0.2, 0.6, v)
+        return np.where(
+            v > -0.4, np.minimum(below, np.maximum(curtain, -0.9 - 0 * v) + 0.6 * ramp(0.2, -0.6, v)), below
+        )
+    return np.maximum(below, v - LENGTH[who.hair_style] - 0.05)
+
+
 def paint_front_hair(canvas: Canvas, who: Identity, look: Look) -> None:
     """Hair that lies over forehead, temples and ears, and its shadow on the skin."""
     if who.hair_style == "bald":
@@ -108,15 +118,9 @@ def paint_front_hair(canvas: Canvas, who: Identity, look: Look) -> None:
     u, v = canvas.u, canvas.v
     strands = _strands(who, u, v)
     ragged = _ragged(who, u, v)
-    below = v - _hairline(who, u) - 0.07 * (strands - 1) - ragged
-    outside = _outer(who, canvas.x + 0.15 * np.sin(look.yaw), canvas.y) + ragged
-    if who.hair_style in ("long", "bangs"):  # curtains beside the cheeks
-        curtain = who.cheek * 0.9 - np.abs(u) - 0.12 * who.hair_wave * np.sin(4 * v) * ramp(-0.2, 0.6, v)
-        below = np.where(
-            v > -0.4, np.minimum(below, np.maximum(curtain, -0.9 - 0 * v) + 0.6 * ramp(0.2, -0.6, v)), below
-        )
-    else:
-        below = np.maximum(below, v - LENGTH[who.hair_style] - 0.05)
+    below = v - hairline(who, u) - 0.07 * (strands - 1) - ragged
+    outside = hair_distance(who, canvas.x + 0.15 * np.sin(look.yaw), canvas.y) + ragged
+    below = fall(who, u, v, below)
     shadow = ramp(0.28, -0.02, below) * (outside < 0) * ramp(0.9, 0.4, np.abs(u))
     canvas.tint((0.42, 0.36, 0.34), 0.62 * shadow)
     distance = np.maximum(below * 0.8, outside)

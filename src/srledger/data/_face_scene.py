@@ -34,12 +34,17 @@ def paint_backdrop(canvas: Canvas, look: Look) -> None:
         canvas.light *= 1 + 0.02 * noise(x, y, 9, look.texture + 4)
 
 
+def neckline(x: np.ndarray) -> np.ndarray:
+    """v from which there is cloth, at each x."""
+    a = np.abs(x)
+    return 2.02 + 0.28 * ramp(0.75, 0.0, a) - 0.28 * ramp(0.5, 0.95, a) + 0.4 * np.maximum(a - 0.95, 0) * 0.75
+
+
 def paint_clothes(canvas: Canvas, who: Identity, look: Look) -> None:
     """Shoulders in cloth: plain, striped, knitted, or a shirt with a collar."""
     x = canvas.x + 0.2 * np.sin(look.yaw)
     a = np.abs(x)
-    neckline = 2.02 + 0.28 * ramp(0.75, 0.0, a) - 0.28 * ramp(0.5, 0.95, a) + 0.4 * np.maximum(a - 0.95, 0) * 0.75
-    distance = neckline - canvas.y
+    distance = neckline(x) - canvas.y
     part, at = canvas.window(distance < 0.1)
     x, a, y, d = x[at], a[at], part.y, distance[at]
     weave = 0.1 * noise(x, y, 26, look.texture + 10) + 0.07 * np.sin(95 * x) * np.sin(95 * y)

@@ -38,7 +38,7 @@ class FolderFiles:
         named = [*(config.splits or {}).values(), *filter(None, [config.landmarks_csv, config.lr_folder])]
         sums = [root / "SHA256SUMS"] if config.sha256sums_sha256 else []
         known = places([*(path / name for name in named), *sums])
-        lister = Lister(path, config.ignore, known, config.identity_folders)
+        lister = Lister(path, config.ignore, known, config.identity_folders or config.subfolders)
         self.refusals: list[Refusal] = []
         self.images = self._drawn(lister) if config.split_shares is not None else self._by_folder(lister)
         self._demand_images()

@@ -23,13 +23,13 @@ class Lister:
         path: the set's folder; names of refused entries are relative to it.
         ignore: glob patterns of names, of files and folders, that are left out on purpose.
         known: files and folders with another part in the set, as ``places`` gives them.
-        identity_folders: images stand one level deeper, in a folder for each identity.
+        one_deeper: images stand one level deeper, in subfolders (for each identity, or not).
     """
 
     path: Path
     ignore: tuple[str, ...]
     known: frozenset[Path]
-    identity_folders: bool
+    one_deeper: bool
 
     def files(self, folder: Path) -> tuple[list[Path], list[Refusal]]:
         """Files of ``folder``, also those that symbolic links lead to, in the order of their names; what is refused.
@@ -42,7 +42,7 @@ class Lister:
                 "there is no such folder", where=shown(folder), mend="correct the data set's splits or lr_folder"
             )
         try:
-            found = list(self._walk(self._entries(folder), may_enter=self.identity_folders))
+            found = list(self._walk(self._entries(folder), may_enter=self.one_deeper))
         except Refused as refused:
             raise SrledgerError(f"a folder can't be used: {refused}", where=shown(folder)) from refused
         files = sorted(entry for entry in found if isinstance(entry, Path))
@@ -60,7 +60,7 @@ class Lister:
                     continue
                 demand_plain(mode)
                 if may_enter:
-                    raise Refused("a file that stands in no identity's folder")
+                    raise Refused("a file that stands in no subfolder (identity_folders, subfolders)")
                 yield entry
             except Refused as refused:
                 yield Refusal(shown(relative_name(self.path, entry)), str(refused))

@@ -43,6 +43,9 @@ class Config(PluginConfig):
             shares (sum 1), by their identity where it is known, else each by its file name.
         split_seed: another draw of ``split_shares``.
         identity_folders: images stand one level deeper, in subfolders whose names are the identities.
+        subfolders: images stand one level deeper, in subfolders that say nothing of who is shown.
+        box_px: the part of every image that is taken: left, top, right and bottom edge in its pixels. Faces of one
+            alignment come to another's places by it.
         landmarks_csv: file below ``path`` with columns ``file`` (relative to ``path``), ``left_eye_x`` ...
             ``mouth_right_y`` in pixels and, if known, ``identity``. Every image needs a row.
         lr_folder: folder relative to ``path`` with an LR file for every image: it has the name of the image in its
@@ -63,6 +66,9 @@ class Config(PluginConfig):
     split_shares: dict[Split, PositiveFloat] | None = Field(default=None, min_length=1)
     split_seed: int = 0
     identity_folders: bool = False
+    # Unset, these two are left out of records: sets of before they were there keep their hashes.
+    subfolders: bool = Field(default=False, exclude_if=lambda value: not value)
+    box_px: tuple[int, int, int, int] | None = Field(default=None, exclude_if=lambda value: value is None)
     landmarks_csv: str | None = None
     lr_folder: str | None = None
     ignore: tuple[str, ...] = (".*", "Thumbs.db", "desktop.ini")
@@ -80,6 +86,18 @@ class Config(PluginConfig):
             raise ValueError("give either splits (a folder for each) or split_shares (a part for each)")
         if self.split_shares is not None and not abs(sum(self.split_shares.values()) - 1) < 1e-6:
             raise ValueError(f"split_shares have the sum {sum(self.split_shares.values()):g}, not 1")
+        return self
+
+    @model_validator(mode="after")
+    def _what_belongs_together(self) -> Self:
+        if self.subfolders and self.identity_folders:
+            raise ValueError("give either identity_folders or subfolders: is a subfolder a person or not?")
+        if self.box_px is not None:
+            left, top, right, bottom = self.box_px
+            if not (0 <= left < right and 0 <= top < bottom):
+                raise ValueError("box_px is [left, top, right, bottom], and holds pixels: 0 <= left < right, ...")
+            if self.lr_folder is not None:
+                raise ValueError("box_px can't be taken from LR files: they have pixels of their own")
         return self
 
     @property
@@ -183,10 +201,21 @@ class Folder(Source):
                 if None not in (identity, face.identity) and identity != face.identity:
                     raise Refused(f"{shown(table)}:{face.row} says another identity than its folder")
                 identity, landmarks = identity or face.identity, face.landmarks
+            pixels, landmarks = self._boxed(pixels, landmarks)
             lr = None if self._files.lr_of is None else self._lr_pixels(contents, split, file)
             return SourceImage(image_id(name), split, pixels, identity, landmarks, lr)
         except Refused as refused:
             return Refusal(shown(name.as_posix()), str(refused), refused.must_stop)
+
+    def _boxed(self, pixels: np.ndarray, landmarks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """The part of an image that ``box_px`` takes, and its landmarks there, which may lie outside of it."""
+        if self.config.box_px is None:
+            return pixels, landmarks
+        left, top, right, bottom = self.config.box_px
+        height, width = pixels.shape[:2]
+        if right > width or bottom > height:
+            raise Refused(f"{width} x {height} px, which do not hold box_px {list(self.config.box_px)}")
+        return pixels[top:bottom, left:right], None if landmarks is None else landmarks - [left, top]
 
     def _lr_pixels(self, contents: Contents, split: Split, file: Path) -> np.ndarray:
         lr_file = (self._files.lr_of or {}).get(file)

@@ -1,9 +1,12 @@
-"""``synthetic_faces``: painted faces with exact landmarks and identities, made from a seed alone.
+"""``synthetic_faces``: drawn faces with exact landmarks and identities, made from a seed alone.
 
 No data set can be shipped or downloaded everywhere; these can. A face is a shaded relief with strands, lashes, irises,
 pores and cloth, drawn at twice its size and reduced, so that 8x super-resolution has detail to find. Eyes, nose and
 mouth stand where aligned CelebA crops have them. They are not photographs: numbers measured on them say whether
 a pipeline works, not how well a method restores real faces.
+
+The style ``cartoon`` draws the same people, poses and landmarks (one id is one face in both) with flat colours,
+outlines and large eyes: faces unlike all that was learnt from.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from srledger.data import SPLITS, Source, SourceImage
-from srledger.data._face_canvas import open_canvas
+from srledger.data._face_canvas import Canvas, open_canvas
+from srledger.data._face_cartoon import paint_cartoon
 from srledger.data._face_features import paint_features
 from srledger.data._face_geometry import aim_camera, model_landmarks
 from srledger.data._face_hair import paint_back_hair, paint_beard, paint_front_hair
@@ -25,6 +29,8 @@ from srledger.data._face_skin import paint_ears, paint_head, paint_neck
 from srledger.imresize import imresize
 from srledger.plugins import PluginConfig
 from srledger.seeds import numpy_generator
+
+Style = Literal["photo", "cartoon"]
 
 
 class Config(PluginConfig):
@@ -38,7 +44,7 @@ class Config(PluginConfig):
         supersampling: pixels are drawn this many times finer in each direction, then reduced.
         pose_deg: standard deviation of the yaw in degrees (of the pitch: half of it).
         grain: standard deviation of the camera's noise in grey levels.
-        style: how faces are rendered.
+        style: how faces are rendered: shaded as a photograph is, or flat as a cartoon.
     """
 
     seed: NonNegativeInt = 0
@@ -48,7 +54,7 @@ class Config(PluginConfig):
     supersampling: int = Field(default=2, ge=1, le=4)
     pose_deg: float = Field(default=8.0, ge=0, le=20)
     grain: float = Field(default=0.8, ge=0)
-    style: Literal["photo"] = "photo"
+    style: Style = "photo"
 
 
 class SyntheticFaces(Source):
@@ -68,13 +74,17 @@ class SyntheticFaces(Source):
                     image_id = f"{person}_i{k}"
                     rng = numpy_generator("synthetic_faces", "look", image_id, self.config.seed)
                     look = draw_look(rng, self.config.pose_deg)
-                    pixels, landmarks = draw_face(who, look, self.config.size_px, self.config.supersampling)
+                    pixels, landmarks = draw_face(
+                        who, look, self.config.size_px, self.config.supersampling, self.config.style
+                    )
                     grain = self.config.grain * rng.standard_normal(pixels.shape)
                     pixels = np.floor(np.clip(pixels + grain, 0, 255) + 0.5).astype(np.uint8)
                     yield SourceImage(image_id, split, pixels, person, landmarks)
 
 
-def draw_face(who: Identity, look: Look, size_px: int, supersampling: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_face(
+    who: Identity, look: Look, size_px: int, supersampling: int, style: Style = "photo"
+) -> tuple[np.ndarray, np.ndarray]:
     """One face.
 
     Returns:
@@ -84,6 +94,12 @@ def draw_face(who: Identity, look: Look, size_px: int, supersampling: int) -> tu
     points = model_landmarks(who, look)
     camera = aim_camera(points, look)
     canvas = open_canvas(who, camera, look.roll, size_px * supersampling)
+    paint_cartoon(canvas, who, look) if style == "cartoon" else _paint_photo(canvas, who, look)
+    light = np.clip(imresize(canvas.light, size_px, size_px), 0, None)
+    return 255 * np.moveaxis(_tone(light), 0, -1), camera.project(points) * size_px - 0.5
+
+
+def _paint_photo(canvas: Canvas, who: Identity, look: Look) -> None:
     paint_backdrop(canvas, look)
     paint_back_hair(canvas, who, look)
     paint_neck(canvas, who, look)
@@ -94,8 +110,6 @@ def draw_face(who: Identity, look: Look, size_px: int, supersampling: int) -> tu
     paint_beard(canvas, who, look)
     paint_front_hair(canvas, who, look)
     paint_glasses(canvas, who, look)
-    light = np.clip(imresize(canvas.light, size_px, size_px), 0, None)
-    return 255 * np.moveaxis(_tone(light), 0, -1), camera.project(points) * size_px - 0.5
 
 
 def _tone(light: np.ndarray) -> np.ndarray:

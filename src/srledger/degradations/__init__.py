@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,7 +11,14 @@ from srledger.plugins import PluginConfig
 
 
 class Degradation(abc.ABC):
-    """HR -> LR. Draws come from the generator that is passed in, one per image."""
+    """HR -> LR. Draws come from the generator that is passed in, one per image.
+
+    Class attributes:
+        gives_reference: whether HR is what is to be restored; False where the images are restored as they are and
+            nobody has better ones: then HR and LR are one image.
+    """
+
+    gives_reference: ClassVar[bool] = True
 
     def __init__(self, config: PluginConfig, scale_factor: int) -> None:
         self.config = config

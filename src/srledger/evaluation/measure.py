@@ -16,6 +16,8 @@ from srledger.metrics import LandmarkMetric, Metric, MetricName, MetricUnavailab
 from srledger.plugins import plugin_class
 from srledger.weights import file_hash, resolve
 
+NO_REFERENCE = "no reference image"
+
 
 def metric_info(name: str) -> dict[str, Any]:
     """Facts of a metric for tables: unit, direction, digits, protocol, image or set."""
@@ -48,12 +50,17 @@ class Measured:
 class Panel:
     """The metrics of an evaluation.
 
+    Args:
+        reference: whether there are HR images to compare with; without them paired metrics drop out.
+
     Attributes:
         unavailable: the reasons of metrics that dropped out.
         networks: of every network that a metric asks, the hash of its weights.
     """
 
-    def __init__(self, names: Iterable[str], allowed_weights: Iterable[str], layout: Layout) -> None:
+    def __init__(
+        self, names: Iterable[str], allowed_weights: Iterable[str], layout: Layout, *, reference: bool = True
+    ) -> None:
         self.names = list(names)
         self.layout = layout
         self.allowed = set(allowed_weights)
@@ -61,6 +68,9 @@ class Panel:
         self.metrics: dict[str, tuple[MetricName, Metric]] = {}
         self.networks: dict[str, str] = {}
         for name in self.names:
+            if not reference and plugin_class("metrics", MetricName.parse(name).plugin).paired:
+                self.unavailable[name] = NO_REFERENCE
+                continue
             try:
                 self.metrics[name] = self._build(name)
             except MetricUnavailable as why:

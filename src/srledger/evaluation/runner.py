@@ -35,7 +35,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
     What was measured before with the same code, settings, images and weights is taken as it was found.
 
     ``sr`` holds the restored images of the first seed that pictures are made from. A metric that can't be had
-    leaves its reason in ``result.json`` in place of numbers.
+    leaves its reason in ``result.json`` in place of numbers; on a task without HR images every paired one does.
     """
     settings, task, row = params.evaluation, evaluation.task, evaluation.row
     prepare_torch(settings.threads, settings.device)
@@ -48,7 +48,7 @@ def evaluate(params: Params, evaluation: Evaluation, layout: Layout, folder: Pat
     ids = test.ids[: settings.max_images]
     landmarks = _landmarks(layout.packs(task.name), ids)
     names = params.metrics_of(task)
-    panel = Panel(names, params.block.weights, layout)
+    panel = Panel(names, params.block.weights, layout, reference=task.has_reference)
     hashes = {
         "data_sha256": data_sha256(layout, evaluation),
         "code_sha256": code_sha256(layout.root, params, evaluation, run["code_sha256"]),

@@ -244,9 +244,9 @@ def _closest_pairs(frame: pd.DataFrame, hashes: np.ndarray, thumbnails: Thumbnai
 
 def _task(packs: Path, place: Path, priors: Mapping[str, Path]) -> dict[str, Any]:
     record = read_json(packs / "task.json")
-    told = ("degradation", "config", "scale_factor", "hr_size_px", "jitter")
+    told = ("degradation", "config", "scale_factor", "hr_size_px", "jitter", "reference")
     about = {key: record[key] for key in told if key in record}
-    return {**about, "samples": save_samples(packs, place, priors)}
+    return {**about, "samples": save_samples(packs, place, priors, reference=record.get("reference", True))}
 
 
 def _whole(counts: pd.Series) -> dict[str, int]:

@@ -85,11 +85,16 @@ def _chunks(pack: Pack) -> Iterator[np.ndarray]:
         yield np.memmap(pack.stem.with_suffix(".bin"), np.uint8, "r", offset=start * image_bytes, shape=shape)
 
 
-def save_samples(packs: Path, place: Path, priors: Mapping[str, Path]) -> list[dict[str, Any]]:
+def save_samples(
+    packs: Path, place: Path, priors: Mapping[str, Path], *, reference: bool = True
+) -> list[dict[str, Any]]:
     """Write HR, LR, their difference and every prior's map or tokens for SAMPLES images, spread over the test split.
 
     Without test images they come from the next split that has some. Of large images the middle is shown; a constant
     map is no picture and stands as its value.
+
+    Args:
+        reference: whether the task has HR images; without, LR is all that is shown of an image.
     """
     drawn = {image["id"]: image["drawn"] for image in read_json(packs / "images.json")}
     split = next(split for split in ("test", "val", "train") if Pack(packs / f"{split}_hr").ids)
@@ -101,6 +106,7 @@ def save_samples(packs: Path, place: Path, priors: Mapping[str, Path]) -> list[d
     for k in positions:
         image_id = hrs.ids[k]
         pictures = degradation_pictures(np.array(hrs[k]), np.array(lrs.by_id(image_id)))
+        pictures = pictures if reference else {"lr": pictures["lr"]}
         files = {}
         for name, pixels in pictures.items():
             path = place / image_id / f"{name}.png"

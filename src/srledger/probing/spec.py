@@ -10,6 +10,7 @@ from srledger.config import Params
 from srledger.errors import SrledgerError
 from srledger.plugins import PluginConfig, plugin_class, plugin_config, plugin_names
 from srledger.probes import CodecsConfig, DetectorsConfig, EncodersConfig, MapsConfig, RowsConfig
+from srledger.references import demand_reference
 from srledger.settings import ProbeSpec
 from srledger.token_priors import check_is_map
 from srledger.weights import catalogue
@@ -19,7 +20,8 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
     """The probe ``name`` at the scale of ``params``.
 
     Raises:
-        SrledgerError: a setting, row, prior or task that there is not; rows of two tasks; no row at all.
+        SrledgerError: a setting, row, prior or task that there is not; rows of two tasks; no row at all; a task
+            without HR images.
     """
     entry = params.entries.probes[name]
     plugin, here = entry.probe or name, ("probes", name)
@@ -32,6 +34,7 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
             params._check_metric(metric, (*here, "config", key))
     if isinstance(config, MapsConfig | EncodersConfig | DetectorsConfig | CodecsConfig):
         params._must_be("task", config.task, params.tasks, *here, "config", "task")
+        demand_reference(params, params.tasks[config.task], "a probe", *here, "config", "task")
     if isinstance(config, EncodersConfig):
         for k, encoder in enumerate(config.encoders):
             known = [*params.entries.encoders, *(one for one in plugin_names("encoders") if one in catalogue())]
@@ -54,6 +57,8 @@ def probe_spec(params: Params, name: str) -> ProbeSpec:
                 found=", ".join(f"{row}: {task}" for row, task in tasks.items()), expected="one task",
                 mend="a probe of its own for each task (give both the same `probe`)",
             )  # fmt: skip
+        for task in sorted(set(tasks.values())):
+            demand_reference(params, params.tasks[task], "a probe", *here, "config", "rows")
         looked_at = getattr(config, "prior", None)
         for task in sorted(set(tasks.values())) if looked_at else ():
             params._check_prior(str(looked_at), task, *here, "config")

@@ -64,7 +64,7 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
                 "scale_factor": task["scale_factor"],
                 "hr_size_px": task["hr_size_px"] or "native",
                 "packs_sha256": packs_sha256(layout, name),
-                **({"jitter": task["jitter"]} if "jitter" in task else {}),
+                **{key: task[key] for key in ("jitter", "reference") if key in task},
             }
             for name, task in tasks.items()
         }
@@ -82,7 +82,8 @@ def collect(params: Params, layout: Layout, folder: Path, *, private: bool = Fal
     for name, task in tasks.items():
         if task["dataset"]["redistributable"] or private:
             shown = [evaluation for evaluation, _ in measured if evaluation.task.name == name]
-            _pictures(layout, name, shown, params.report.figure_images, folder / "pictures" / name)
+            kinds = ("hr", "lr") if task.get("reference", True) else ("lr",)
+            _pictures(layout, name, kinds, shown, params.report.figure_images, folder / "pictures" / name)
 
 
 def _record(layout: Layout, evaluation: Evaluation) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def _asked_for(task: Task) -> dict[str, Any]:
         "degradation": task.degradation,
         "scale_factor": task.scale_factor,
         "hr_size_px": task.hr_size_px or "native",
-        **task.moved(),
+        **task.set_apart(),
     }
 
 
@@ -138,11 +139,13 @@ def collect_exploration(explored: Path, folder: Path, *, private: bool) -> None:
             shutil.copytree(explored / source, folder / EXPLORATION / PICTURES, dirs_exist_ok=True)
 
 
-def _pictures(layout: Layout, task: str, shown: Sequence[Evaluation], count: int, folder: Path) -> None:
-    """PNG files ``<image id>/{hr,lr,<row>}.png`` of the first test images."""
-    packs = {"hr": Pack(layout.packs(task) / "test_hr"), "lr": Pack(layout.packs(task) / "test_lr")}
+def _pictures(
+    layout: Layout, task: str, kinds: Sequence[str], shown: Sequence[Evaluation], count: int, folder: Path
+) -> None:
+    """PNG files ``<image id>/{<kind>,<row>}.png`` of the first test images; ``kinds`` are hr and lr."""
+    packs = {kind: Pack(layout.packs(task) / f"test_{kind}") for kind in kinds}
     packs |= {evaluation.row.name: Pack(layout.result(evaluation.name) / "sr") for evaluation in shown}
-    for image_id in packs["hr"].ids[:count]:
+    for image_id in packs["lr"].ids[:count]:
         for name, pack in packs.items():
             if image_id in pack.ids:
                 path = folder / image_id / f"{name}.png"

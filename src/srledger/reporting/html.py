@@ -159,7 +159,7 @@ def _pictures(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
     """Per picture its PNG files as data addresses."""
     shown = []
     for picture in pictures:
-        files = {"LR": picture.lr, **picture.restored, "HR": picture.hr}
+        files = {"LR": picture.lr, **picture.restored, **({"HR": picture.hr} if picture.reference else {})}
         items = [(name, data_address(path)) for name, path in files.items()]
         shown.append({"task": picture.task, "image_id": picture.image_id, "centre": centre_of(picture), "items": items})
     return shown

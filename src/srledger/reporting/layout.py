@@ -78,7 +78,8 @@ def about_task(rows: Rows, task: str) -> str:
     size = about["hr_size_px"]
     shown = "native size" if size == "native" else f"{size} px"
     words = f"{task}: {about['dataset']}, {about['degradation']}, x{about['scale_factor']} to {shown}"
-    return words + (f", {jitter_words(about['jitter'])}" if "jitter" in about else "")
+    words += f", {jitter_words(about['jitter'])}" if "jitter" in about else ""
+    return words if about.get("reference", True) else f"{words}, without HR images"
 
 
 def jitter_words(jitter: Mapping[str, float]) -> str:

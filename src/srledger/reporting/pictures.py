@@ -1,6 +1,7 @@
 """Comparison grids: LR, every row and HR side by side, one crop of each, and the error of the crop.
 
-Integer arithmetic only; the page itself shows the very PNG files of the rows, these grids are for papers and slides.
+Without HR they end with the crops, which then lie where the rows differ most from LR. Integer arithmetic only; the page
+itself shows the very PNG files of the rows, these grids are for papers and slides.
 """
 
 from __future__ import annotations
@@ -21,23 +22,33 @@ WHITE, INK = (255, 255, 255), (36, 41, 47)
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """The PNG files of one image: ``lr``, ``hr`` and one per row that has one, in report order."""
+    """The PNG files of one image: ``lr``, ``hr`` and one per row that has one, in report order.
+
+    Where the task has no HR images, ``reference`` is False and ``hr`` is LR's file, of the same size: what the rows are
+    set against, and never shown as HR.
+    """
 
     task: str
     image_id: str
     lr: Path
     hr: Path
     restored: dict[str, Path]
+    reference: bool = True
 
 
-def find_pictures(folder: Path, task: str, rows: Sequence[str], limit: int) -> list[Picture]:
-    """The first ``limit`` pictures of a task, by image id; none where the folder is absent (restricted data)."""
+def find_pictures(folder: Path, task: str, rows: Sequence[str], limit: int, *, reference: bool = True) -> list[Picture]:
+    """The first ``limit`` pictures of a task, by image id; none where the folder is absent (restricted data).
+
+    Args:
+        reference: whether the task has HR images; without, HR files are not looked for.
+    """
     found = []
+    large = "hr.png" if reference else "lr.png"
     for path in sorted(
-        entry for entry in (folder / task).glob("*") if (entry / "hr.png").exists() and (entry / "lr.png").exists()
+        entry for entry in (folder / task).glob("*") if (entry / large).exists() and (entry / "lr.png").exists()
     ):
         restored = {row: path / f"{row}.png" for row in rows if (path / f"{row}.png").exists()}
-        found.append(Picture(task, path.name, path / "lr.png", path / "hr.png", restored))
+        found.append(Picture(task, path.name, path / "lr.png", path / large, restored, reference))
     return found[:limit]
 
 
@@ -96,15 +107,15 @@ def draw_grid(picture: Picture) -> bytes:
     restored = {row: pixels for row, pixels in restored.items() if pixels.shape == hr.shape}
     top, left, side = crop_of(picture)
     lr_shown = enlarge(lr, max(1, hr.shape[0] // lr.shape[0]))[: hr.shape[0], : hr.shape[1]]
-    columns = {"LR (nearest)": lr_shown, **restored, "HR": hr}
+    columns = {"LR (nearest)": lr_shown, **restored, **({"HR": hr} if picture.reference else {})}
     times = max(1, PANEL_PX // hr.shape[1])
     crop_times = max(1, hr.shape[1] * times // side)
     height, width, crop = hr.shape[0] * times, hr.shape[1] * times, side * crop_times
     font = ImageFont.load_default(12)
     column = max([width, crop, *(int(font.getlength(name)) + 2 for name in columns)])
-    canvas = Image.new(
-        "RGB", (len(columns) * (column + GAP_PX) + GAP_PX, 3 * GAP_PX + LABEL_PX + height + 2 * crop + GAP_PX), WHITE
-    )
+    crops = 2 if picture.reference else 1  # the second line shows errors
+    high = LABEL_PX + height + crops * crop + (crops + 2) * GAP_PX
+    canvas = Image.new("RGB", (len(columns) * (column + GAP_PX) + GAP_PX, high), WHITE)
     draw = ImageDraw.Draw(canvas)
     for k, (name, pixels) in enumerate(columns.items()):
         x, y = GAP_PX + k * (column + GAP_PX), LABEL_PX
@@ -117,7 +128,7 @@ def draw_grid(picture: Picture) -> bytes:
         window = (slice(top, top + side), slice(left, left + side))
         if pixels.shape == hr.shape:
             canvas.paste(Image.fromarray(enlarge(pixels[window], crop_times)), (x, y + height + GAP_PX))
-            if name not in ("LR (nearest)", "HR"):
+            if picture.reference and name not in ("LR (nearest)", "HR"):
                 shown = enlarge(error_map(pixels[window], hr[window]), crop_times)
                 canvas.paste(Image.fromarray(shown), (x, y + height + crop + 2 * GAP_PX))
     out = io.BytesIO()

@@ -19,7 +19,7 @@ from srledger.reporting.figures import draw_figures
 from srledger.reporting.gates_page import render_gates_page
 from srledger.reporting.html import render_html
 from srledger.reporting.layout import Table, lay_out
-from srledger.reporting.pictures import draw_grid, find_pictures
+from srledger.reporting.pictures import Picture, draw_grid, find_pictures
 from srledger.reporting.probes_page import probe_files, render_probes_page, show_probes
 from srledger.reporting.published import read_published
 from srledger.reporting.referee_page import answer_referees, render_referee_page
@@ -62,7 +62,7 @@ def render_report(
     pictures = [
         picture
         for task in dict.fromkeys(table.task for table in tables)
-        for picture in find_pictures(rows_dir / "pictures", task, rows.rows_of(task), config.figure_images)
+        for picture in _pictures_of(rows_dir, rows, task, config)
     ]
     probes = show_probes(rows_dir, rows, config, published)
 
@@ -84,6 +84,12 @@ def render_report(
     write_text(out_dir / "referee.html", render_referee_page(groups, rows.scale, config))
     write_text(out_dir / "data.html", render_data_page(rows_dir, config))
     write_text(out_dir / "gates.html", render_gates_page(rows_dir))
+
+
+def _pictures_of(rows_dir: Path, rows: Rows, task: str, config: ReportConfig) -> list[Picture]:
+    reference = rows.tasks.get(task, {}).get("reference", True)
+    folder, count = rows_dir / "pictures", config.figure_images
+    return find_pictures(folder, task, rows.rows_of(task), count, reference=reference)
 
 
 def _trained_elsewhere(rows: Rows, table: Table) -> dict[str, str]:

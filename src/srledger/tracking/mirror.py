@@ -246,13 +246,14 @@ def _place(name: str, result: Mapping[str, Any]) -> str:
 
 
 def _sample_grid(layout: Layout, name: str, task: str) -> Any:
-    """LR (enlarged), SR and HR of the first pictures of one size, side by side; None when there are none."""
+    """LR (enlarged), SR and HR (if any) of the first pictures of one size, side by side; None when there are none."""
     import numpy as np
 
     from srledger.packs import Pack
 
     sr, packs = Pack(layout.result(name) / "sr"), layout.packs(task)
     hr, lr = Pack(packs / "test_hr"), Pack(packs / "test_lr")
+    reference = read_json(packs / "task.json").get("reference", True)
     shown = [image_id for image_id in sr.ids[:4] if sr.by_id(image_id).shape == sr[0].shape]
     if not shown:
         return None
@@ -260,5 +261,6 @@ def _sample_grid(layout: Layout, name: str, task: str) -> Any:
     for image_id in shown:
         large, small = hr.by_id(image_id), lr.by_id(image_id)
         factor = large.shape[0] // small.shape[0]
-        lines.append(np.concatenate([small.repeat(factor, 0).repeat(factor, 1), sr.by_id(image_id), large], axis=1))
+        beside = [small.repeat(factor, 0).repeat(factor, 1), sr.by_id(image_id), *([large] if reference else [])]
+        lines.append(np.concatenate(beside, axis=1))
     return np.concatenate(lines, axis=0)

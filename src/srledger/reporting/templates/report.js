@@ -74,6 +74,7 @@
     const [pick, left, right, stage, slider, lens] = ["pick-image", "pick-left", "pick-right", "stage", "position", "lens"].map(byId);
     const images = () => [...strips[pick.value].querySelectorAll("img")];
     const named = (name) => images().find((image) => image.dataset.name === name);
+    const measure = () => named("HR") ?? named("LR"); // where there is no HR image, LR has the size of all
     const centre = { x: 0.5, y: 0.5 };
     const SHARE = 0.25;
     options(pick, strips.map((strip, k) => [k, `${strip.dataset.task} / ${strip.dataset.image}`]));
@@ -90,12 +91,12 @@
       return context;
     };
     const drawCrops = () => {
-      const reference = named("HR");
+      const reference = measure();
       const showError = byId("show-error").checked;
       images().forEach((image, k) => {
         const canvas = byId("crops").children[k].firstElementChild;
         const context = drawCrop(canvas, image, reference);
-        if (!showError || image === reference || image.dataset.name === "LR") return;
+        if (!showError || !named("HR") || image === reference || image.dataset.name === "LR") return;
         const ours = context.getImageData(0, 0, canvas.width, canvas.height);
         const theirs = drawCrop(document.createElement("canvas"), reference, reference).getImageData(0, 0, canvas.width, canvas.height);
         for (let p = 0; p < ours.data.length; p += 4) {
@@ -126,14 +127,14 @@
       const names = images().map((image) => image.dataset.name);
       const kept = [left.value, right.value];
       for (const select of [left, right]) options(select, names.map((name) => [name, name]));
-      left.value = names.includes(kept[0]) ? kept[0] : names[1];
+      left.value = names.includes(kept[0]) ? kept[0] : names[names.includes("HR") ? 1 : 0];
       right.value = names.includes(kept[1]) ? kept[1] : names.at(-1);
       byId("crops").replaceChildren(...names.map((name) => {
         const figure = make("figure");
         figure.append(make("canvas", undefined, { role: "img", "aria-label": `zoom: ${name}` }), make("figcaption", name));
         return figure;
       }));
-      byId("stage-right").style.aspectRatio = `${named("HR").naturalWidth} / ${named("HR").naturalHeight}`;
+      byId("stage-right").style.aspectRatio = `${measure().naturalWidth} / ${measure().naturalHeight}`;
       drawStage();
       moveLens(Number(strips[pick.value].dataset.x), Number(strips[pick.value].dataset.y));
     };
