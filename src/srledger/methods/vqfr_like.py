@@ -1,15 +1,15 @@
 """A codebook restorer of faces in the manner of VQFR (Gu et al. 2022): codes for texture, LQ features for fidelity.
 
 On the two frozen autoencoders of OSDFace's embedder: features of the degraded image, moved towards the codes of the
-clean one, are replaced by their nearest HQ codes, and the frozen HQ decoder makes texture features of these. A decoder
-beside it sees texture and LQ features on every grid and tells what the finest texture features lack; the frozen
-decoder's last layers make the image. Section H of docs/methods.md says what VQFR has beyond this.
+clean one, are replaced by their nearest HQ codes, of which the frozen HQ decoder makes texture features and an image. A
+decoder beside it sees texture and LQ features on every grid, then both images, and tells what the codes' image lacks.
+Section H of docs/methods.md says what VQFR has beyond this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +27,11 @@ from srledger.errors import SrledgerError
 from srledger.methods import Batch, Method
 from srledger.plugins import PluginConfig
 
-TO_PIXELS = 4  # layers at the end of the decoder that make pixels of its finest features: norm, SiLU, conv, shuffle
+TO_PIXELS = 4  # layers at the end of the frozen decoder that make pixels of its finest features
 
 
 class Config(PluginConfig):
-    """Sizes and losses. Grades: A the authors' release (VQFR v2), C a choice of ours.
+    """Sizes and losses. Grades: A the authors' release (VQFR v1 and v2), C a choice of ours.
 
     Class attributes:
         sampling_settings: settings that no loss reads, so that one network can restore with several values of each.
@@ -57,7 +57,10 @@ class Config(PluginConfig):
         default=0.0, ge=0, description="of EA-DISTS' form on the HQ branch's maps: enc_ea_dists, OSDFace's term (C)"
     )
     fidelity_ratio: float = Field(
-        default=1.0, ge=0, le=1, description="of what the parallel decoder adds, when restoring; 0: the codes alone; A"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="of what the parallel decoder adds, when restoring; 0: the codes alone; A, of features",
     )
 
     @model_validator(mode="after")
@@ -75,35 +78,64 @@ class CodeFeatures(nn.Module):
     def __init__(self, channels: int, blocks: int, groups: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *(Residual(channels, groups) for _ in range(blocks)), *_zero_head(channels, channels, groups)
-        )
+            *(Residual(channels, groups) for _ in range(blocks)), group_norm(groups, channels), nn.SiLU(),
+            _zero(nn.Conv2d(channels, channels, 3, 1, 1)),
+        )  # fmt: skip
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return features + self.layers(features).float()
 
 
 class ParallelDecoder(nn.Module):
-    """What the finest texture features lack of the degraded image; at first nothing.
+    """What the codes' image lacks of the degraded one; at first nothing.
+
+    The last convolution sees both images beside what was merged (in VQFR v1 the degraded one): what was legible before
+    need not pass through features that were learnt to tell codes apart.
 
     Args:
         channels: of texture and LQ features on every grid, finest first.
+        patch_px: side of the patches of the finest grid.
         width, blocks, groups: as Config has them.
     """
 
-    def __init__(self, channels: Sequence[int], width: int, blocks: int, groups: int) -> None:
+    def __init__(self, channels: Sequence[int], patch_px: int, width: int, blocks: int, groups: int) -> None:
         super().__init__()
+        self.patch_px = patch_px
         self.levels = nn.ModuleList()  # coarsest first
         for level, both in enumerate(reversed(channels)):
             merged = nn.Conv2d(2 * both + (width if level else 0), width, 3, 1, 1)
             self.levels.append(nn.Sequential(merged, *(Residual(width, groups) for _ in range(blocks))))
-        self.last = _zero_head(width, channels[0], groups)
+        of_patch = 3 * patch_px**2
+        self.last = _zero(nn.Conv2d(width + 2 * of_patch, of_patch, 3, 1, 1))
 
-    def forward(self, texture: Sequence[torch.Tensor], degraded: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Of maps of every grid, coarsest first both: ``B x C x h x w`` on the finest one."""
+    def forward(
+        self, texture: Sequence[torch.Tensor], degraded: Sequence[torch.Tensor], images: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """An image of differences, float32 ``B x 3 x H x W``.
+
+        Args:
+            texture, degraded: maps of every grid, coarsest first.
+            images: of the codes, and the degraded one: ``B x 3 x H x W`` in [-1, 1], nominally.
+        """
         found: list[torch.Tensor] = []
         for level, given in zip(self.levels, zip(texture, degraded, strict=True), strict=True):
             found = [level(torch.cat([*(F.interpolate(before, scale_factor=2) for before in found), *given], dim=1))]
-        return self.last(found[0])
+        patches = [F.pixel_unshuffle(image, self.patch_px) for image in images]
+        return F.pixel_shuffle(self.last(torch.cat([*found, *patches], dim=1)), self.patch_px).float()
+
+
+class Degraded(NamedTuple):
+    """What is known of degraded images; past the border their edge pixels are repeated to whole features.
+
+    Attributes:
+        images: ``B x 3 x H x W`` in [-1, 1].
+        maps: of the frozen LQ branch, coarsest first.
+        features: float32 ``B x d x h x w``, which choose the codes.
+    """
+
+    images: torch.Tensor
+    maps: list[torch.Tensor]
+    features: torch.Tensor
 
 
 class VqfrLike(Method):
@@ -125,7 +157,7 @@ class VqfrLike(Method):
         sizes = encoder.config
         self.code_features = CodeFeatures(sizes.code_channels, config.feature_blocks, config.norm_groups)
         self.parallel = (
-            ParallelDecoder(sizes.widths, config.width, config.blocks, config.norm_groups)
+            ParallelDecoder(sizes.widths, sizes.patch_px, config.width, config.blocks, config.norm_groups)
             if config.parallel_decoder
             else None
         )
@@ -143,13 +175,15 @@ class VqfrLike(Method):
         only the MSE teaches the features, only the other terms the parallel decoder.
         """
         config = self.config
-        maps, features = self._degraded(upsample(batch.lr, self.scale_factor))
-        chosen, clean = self._nearest(features), self._nearest(self._clean_features(batch.hr))
-        sr = self._image(chosen.values, maps, 1.0, batch.hr)
+        degraded = self._degraded(upsample(batch.lr, self.scale_factor))
+        with torch.no_grad():
+            clean = self._nearest(self.encoder.hq.features(batch.hr))
+        chosen = self._nearest(degraded.features)
+        sr = self._image(chosen.values, degraded, 1.0)[..., : batch.hr.shape[-2], : batch.hr.shape[-1]]
         with torch.autocast(sr.device.type, enabled=False):
             terms = {
                 "pixel": F.l1_loss(symmetric(sr), symmetric(batch.hr)),
-                "codes": F.mse_loss(features, clean.values),
+                "codes": F.mse_loss(degraded.features, clean.values),
                 "right_codes": (chosen.indices == clean.indices).float().mean(),
             }
             total = config.pixel_weight * terms["pixel"] + config.code_weight * terms["codes"]
@@ -161,51 +195,45 @@ class VqfrLike(Method):
     def restore(self, lr: torch.Tensor, prior: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         """The image of the codes with ``fidelity_ratio`` of what the parallel decoder adds."""
         enlarged = upsample(lr, self.scale_factor)
-        maps, features = self._degraded(enlarged)
-        return self._image(self._nearest(features).values, maps, self.config.fidelity_ratio, enlarged)
+        degraded = self._degraded(enlarged)
+        image = self._image(self._nearest(degraded.features).values, degraded, self.config.fidelity_ratio)
+        return image[..., : enlarged.shape[-2], : enlarged.shape[-1]]
 
-    def _degraded(self, images: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Of degraded images in [0, 1]: the LQ branch's maps, coarsest first, and the features that choose codes."""
+    def _degraded(self, images: torch.Tensor) -> Degraded:
+        """Of degraded images in [0, 1]; a gradient reaches what moves the features, and nothing frozen."""
         branch = self.encoder.lq
+        padding = (0, -images.shape[-1] % branch.factor, 0, -images.shape[-2] % branch.factor)
+        whole = F.pad(images, padding, mode="replicate")
         with torch.no_grad():
-            maps = branch.maps(images)
+            maps = branch.maps(whole)
             features = branch.to_codes(maps[-1]).float()
-        return maps[::-1], self.code_features(features)
-
-    @torch.no_grad()
-    def _clean_features(self, images: torch.Tensor) -> torch.Tensor:
-        return self.encoder.hq.features(images)
+        return Degraded(symmetric(whole), maps[::-1], self.code_features(features))
 
     @torch.no_grad()
     def _nearest(self, features: torch.Tensor) -> Quantised:
         """The nearest HQ codes."""
         return self.encoder.hq.codebook(features)
 
-    def _image(
-        self, codes: torch.Tensor, degraded: Sequence[torch.Tensor], ratio: float, like: torch.Tensor
-    ) -> torch.Tensor:
-        """float32 images of codes, nominally in [0, 1] and as large as ``like``."""
-        texture = self._texture(codes)
-        finest = texture[-1]
+    def _image(self, codes: torch.Tensor, degraded: Degraded, ratio: float) -> torch.Tensor:
+        """float32 images of codes, nominally in [0, 1], with ``ratio`` of what the parallel decoder adds."""
+        texture, image = self._decoded(codes)
         if self.parallel is not None and ratio:
-            finest = finest + ratio * self.parallel(texture, degraded)
-        pixels = (self.encoder.hq.decoder[-TO_PIXELS:](finest).float() + 1) / 2
-        return pixels[..., : like.shape[-2], : like.shape[-1]]
+            image = image + ratio * self.parallel(texture, degraded.maps, (image, degraded.images))
+        return (image + 1) / 2
 
     @torch.no_grad()
-    def _texture(self, codes: torch.Tensor) -> list[torch.Tensor]:
-        """The frozen decoder's features of every grid, coarsest first, as they are before it enlarges them."""
-        found, features = [], codes
+    def _decoded(self, codes: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The frozen decoder's features of every grid, coarsest first, and its images, float32 in [-1, 1]."""
+        texture, features = [], codes
         for layer in self.encoder.hq.decoder[:-TO_PIXELS]:
             if isinstance(layer, nn.Upsample):
-                found.append(features)
+                texture.append(features)
             features = layer(features)
-        return [*found, features]
+        return [*texture, features], self.encoder.hq.decoder[-TO_PIXELS:](features).float()
 
 
-def _zero_head(channels_in: int, channels: int, groups: int) -> nn.Sequential:
-    """Norm, SiLU and a convolution that starts at zero."""
-    last = nn.Conv2d(channels_in, channels, 3, 1, 1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-    return nn.Sequential(group_norm(groups, channels_in), nn.SiLU(), last)
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer, starting at zero."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
