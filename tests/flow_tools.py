@@ -40,13 +40,9 @@ def state_names(tasks: list[dict[str, Any]]) -> dict[str, str]:
 
 def with_flows(copy: Workspace) -> Workspace:
     """A workspace whose commands meet no server and no home folder but their own."""
-    for name in ("flows", "ablations"):
-        shutil.copytree(
-            ROOT / name,
-            copy.folder / name,
-            ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"),
-            dirs_exist_ok=True,
-        )
+    shutil.copytree(
+        ROOT / "flows", copy.folder / "flows", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+    )
     shutil.copyfile(ROOT / "prefect.yaml", copy.folder / "prefect.yaml")
     copy.env = {name: value for name, value in copy.env.items() if not name.startswith("PREFECT_")}
     copy.env["HOME"] = str(copy.folder / "home")

@@ -28,12 +28,13 @@ from srledger.training.config import TrainingConfig
 from srledger.training.run import load_trained, train_row
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
-PAIR = ("encoder_pairs: {}", "encoder_pairs:\n  judged: { encoder: face_prior, judge: tiny_dino_vit }")
-OSDFACE = "    method: osdface\n    task: faces_blind\n    prior: uniform\n    encoder: face_prior\n"
-ROW_OF_PAIR = (OSDFACE, OSDFACE.replace("face_prior", "judged"))
+PAIR = ("encoder_pairs:\n", "encoder_pairs:\n  judged: { encoder: face_prior, judge: tiny_dino_vit }\n")
+OSDFACE = "    method: osdface\n    task: faces_blind\n    prior: vre_prompts\n    encoder: face_prior_judged\n"
+ROW_OF_PAIR = (OSDFACE, OSDFACE.replace("face_prior_judged", "judged"))
+ROW_ALONE = (OSDFACE, OSDFACE.replace("face_prior_judged", "face_prior"))
 DIFFBIR = "    method: diffbir\n    task: faces_blind\n    prior: uniform\n    encoder: latent_diffusion\n"
-OF_PRIOR = "    encoder: prompted_diffusion\n    task: faces_blind\n    scales: *in_time\n"
-EVERYWHERE = (OF_PRIOR, OF_PRIOR.replace("in_time", "with_attention"))
+OF_PRIOR = "    encoder: prompted_diffusion\n    task: faces_blind\n    scales: *beyond_smoke\n"
+NOT_OF_FACES = (OF_PRIOR, OF_PRIOR.replace("beyond_smoke", "in_time"))
 
 
 def load(tmp_path: Path, *edits: tuple[str, str], scale: str = "quick") -> Params:
@@ -47,7 +48,7 @@ def load(tmp_path: Path, *edits: tuple[str, str], scale: str = "quick") -> Param
 
 def test_a_row_may_name_a_pair(tmp_path: Path) -> None:
     params = load(tmp_path, PAIR, ROW_OF_PAIR)
-    row, alone = params.rows["osdface"], Params.load(ROOT, "quick").rows["osdface"]
+    row, alone = params.rows["osdface"], load(tmp_path, ROW_ALONE).rows["osdface"]
     assert row.active and row.encoder is not None and row.encoder.judge is not None and alone.encoder is not None
     resolved = row.resolved()
     assert resolved["encoder_name"] == "judged" and resolved["encoder"]["judge"]["plugin"] == "tiny_dino_vit"
@@ -58,7 +59,7 @@ def test_a_row_may_name_a_pair(tmp_path: Path) -> None:
 def test_a_pair_is_there_where_both_of_its_encoders_are(tmp_path: Path) -> None:
     assert why_no_encoder(load(tmp_path, PAIR, ROW_OF_PAIR), "judged") is None
     for scale in ("smoke", "celeba_cpu"):  # which make no face_prior
-        params = load(tmp_path, PAIR, ROW_OF_PAIR, scale=scale)
+        params = load(tmp_path, PAIR, ROW_OF_PAIR, NOT_OF_FACES, scale=scale)
         assert "has no encoder 'face_prior'" in str(why_no_encoder(params, "judged"))
         assert not params.is_active("osdface")
 
@@ -70,10 +71,10 @@ def test_a_pair_is_there_where_both_of_its_encoders_are(tmp_path: Path) -> None:
         ([(PAIR[0], PAIR[1].replace("tiny_dino_vit", "none"))], ["'none' is no network"]),
         ([(PAIR[0], PAIR[1].replace("tiny_dino_vit", "landmark_oracle"))], ["'landmark_oracle' is no network"]),
         ([(PAIR[0], PAIR[1].replace("judged:", "kl_vae:"))], ["has the name of an encoder or a row"]),
-        ([(OSDFACE, OSDFACE.replace("face_prior", "face_piror"))], ["unknown encoder", "nearest:  face_prior"]),
-        ([(OSDFACE, OSDFACE.replace("face_prior", "latent_diffusion"))], ["can't build on", "denoises: face_prior"]),
+        ([(OSDFACE, OSDFACE.replace("face_prior_judged", "face_piror"))], ["unknown encoder", "nearest:  face_prior"]),
+        ([(OSDFACE, OSDFACE.replace("face_prior_judged", "latent_diffusion"))], ["can't build on", "denoises: face_prior"]),
         (
-            [EVERYWHERE, (DIFFBIR, DIFFBIR.replace("latent_diffusion", "face_prior"))],
+            [(DIFFBIR, DIFFBIR.replace("latent_diffusion", "face_prior"))],
             ["can't build on", "denoises: latent_diff"],
         ),
         (

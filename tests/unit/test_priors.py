@@ -228,10 +228,10 @@ def test_a_mistake_is_named(tmp_path: Path, edit: tuple[str, str], said: list[st
 
 
 def test_a_row_is_left_out_where_its_prior_is_not_made(tmp_path: Path) -> None:
-    here = "    scales: *with_attention\n  yolo_landmarks:"
+    here = "    scales: *beyond_smoke\n  yolo_landmarks:"
     edits = (
         (ROW, ON_ATTENTION),
-        (here, here.replace("*with_attention", "[celeba_cpu, paper]")),
+        (here, here.replace("*beyond_smoke", "[celeba_cpu, paper]")),
     )  # whose list has a row on it
     assert not load(tmp_path, *edits, scale="quick").is_active("tried")
     assert load(tmp_path, *edits, scale="paper").is_active("tried")
