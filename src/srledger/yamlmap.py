@@ -32,15 +32,17 @@ class YamlFile:
 
         if not path.exists():
             raise SrledgerError("a file is missing", where=path, mend="run the command in the project's top folder")
-        try:
-            tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        try:  # twice through libyaml, for values and for places: a fifth of the time of ruamel's own reader
+            values, tree = YAML(typ="safe").load(text), YAML(typ="safe").compose(text)
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else "?"
             raise SrledgerError("not valid YAML", where=f"{path.name}:{line}", found=error.problem) from error
-        if not isinstance(tree, dict):
-            raise SrledgerError("a mapping was expected", where=path.name, found=type(tree).__name__)
+        if not isinstance(values, dict):
+            raise SrledgerError("a mapping was expected", where=path.name, found=type(values).__name__)
         lines: dict[KeyPath, int] = {}
-        return cls(path, _plain(tree, (), lines), lines)
+        _find_lines(tree, values, (), lines)
+        return cls(path, _unshared(values), lines)
 
     def place(self, keys: KeyPath) -> str:
         """``params.yaml:12: variants.rrdb.task`` for a key path, or for the longest part of it that has a line."""
@@ -51,19 +53,37 @@ class YamlFile:
         return f"{self.path.name}{line}: {'.'.join(str(key) for key in keys)}"
 
 
-def _plain(node: Any, keys: KeyPath, lines: dict[KeyPath, int]) -> Any:
-    """Plain dicts, lists and scalars of a round-trip tree; fills ``lines``."""
-    if isinstance(node, dict):
-        own = node.lc.data or {}  # type: ignore[attr-defined]
-        for key in own.keys() & node.keys():  # what `<<` brought stands elsewhere: its line is that of the mapping
-            lines[(*keys, key)] = own[key][0] + 1
-        return {key: _plain(value, (*keys, key), lines) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value, (*keys, k), lines) for k, value in enumerate(node)]
-    for kind in (bool, int, float, str):  # ruamel's scalar classes derive from these
-        if isinstance(node, kind):
-            return kind(node)
-    return node
+def _find_lines(node: Any, value: Any, keys: KeyPath, lines: dict[KeyPath, int]) -> None:
+    """Fill ``lines`` from a tree of nodes and the values it gave.
+
+    What ``<<`` brought stands elsewhere: the key has the line of its mapping, what is inside has lines of its own.
+    """
+    if isinstance(value, dict):
+        own, nodes = {key.value: key.start_mark.line + 1 for key, _ in node.value}, _children(node)
+        for key, item in value.items():
+            if str(key) in own:
+                lines[(*keys, key)] = own[str(key)]
+            _find_lines(nodes[str(key)], item, (*keys, key), lines)
+    elif isinstance(value, list):
+        for k, (child, item) in enumerate(zip(node.value, value, strict=True)):
+            _find_lines(child, item, (*keys, k), lines)
+
+
+def _children(node: Any) -> dict[str, Any]:
+    """Nodes of a mapping's values by key, what ``<<`` brings among them."""
+    merged = [child for key, child in node.value if key.value == "<<"]
+    merged = [each for child in merged for each in (child.value if child.id == "sequence" else [child])]
+    found: dict[str, Any] = {}
+    for each in reversed(merged):
+        found.update(_children(each))
+    return {**found, **{key.value: child for key, child in node.value if key.value != "<<"}}
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which what an alias names twice is two values."""
+    if isinstance(value, dict):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclasses.dataclass(frozen=True)

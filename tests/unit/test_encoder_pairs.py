@@ -34,7 +34,7 @@ ROW_OF_PAIR = (OSDFACE, OSDFACE.replace("face_prior_judged", "judged"))
 ROW_ALONE = (OSDFACE, OSDFACE.replace("face_prior_judged", "face_prior"))
 DIFFBIR = "    method: diffbir\n    task: faces_blind\n    prior: uniform\n    encoder: latent_diffusion\n"
 OF_PRIOR = "    encoder: prompted_diffusion\n    task: faces_blind\n    scales: *beyond_smoke\n"
-NOT_OF_FACES = (OF_PRIOR, OF_PRIOR.replace("beyond_smoke", "in_time"))
+AT_QUICK = (OF_PRIOR, OF_PRIOR.replace("*beyond_smoke", "[quick, celeba_cpu]"))
 
 
 def load(tmp_path: Path, *edits: tuple[str, str], scale: str = "quick") -> Params:
@@ -58,8 +58,8 @@ def test_a_row_may_name_a_pair(tmp_path: Path) -> None:
 
 def test_a_pair_is_there_where_both_of_its_encoders_are(tmp_path: Path) -> None:
     assert why_no_encoder(load(tmp_path, PAIR, ROW_OF_PAIR), "judged") is None
-    for scale in ("smoke", "celeba_cpu"):  # which make no face_prior
-        params = load(tmp_path, PAIR, ROW_OF_PAIR, NOT_OF_FACES, scale=scale)
+    for scale in ("smoke", "celeba_gpu"):  # which make no face_prior
+        params = load(tmp_path, PAIR, ROW_OF_PAIR, AT_QUICK, scale=scale)
         assert "has no encoder 'face_prior'" in str(why_no_encoder(params, "judged"))
         assert not params.is_active("osdface")
 
@@ -72,7 +72,10 @@ def test_a_pair_is_there_where_both_of_its_encoders_are(tmp_path: Path) -> None:
         ([(PAIR[0], PAIR[1].replace("tiny_dino_vit", "landmark_oracle"))], ["'landmark_oracle' is no network"]),
         ([(PAIR[0], PAIR[1].replace("judged:", "kl_vae:"))], ["has the name of an encoder or a row"]),
         ([(OSDFACE, OSDFACE.replace("face_prior_judged", "face_piror"))], ["unknown encoder", "nearest:  face_prior"]),
-        ([(OSDFACE, OSDFACE.replace("face_prior_judged", "latent_diffusion"))], ["can't build on", "denoises: face_prior"]),
+        (
+            [(OSDFACE, OSDFACE.replace("face_prior_judged", "latent_diffusion"))],
+            ["can't build on", "denoises: face_prior"],
+        ),
         (
             [(DIFFBIR, DIFFBIR.replace("latent_diffusion", "face_prior"))],
             ["can't build on", "denoises: latent_diff"],

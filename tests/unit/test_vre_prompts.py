@@ -187,7 +187,8 @@ def test_a_method_of_maps_is_given_no_prompts(tmp_path: Path) -> None:
 
 
 def test_an_encoder_without_prompts_is_refused(tmp_path: Path) -> None:
-    edit = ("cartoon_blind], config: { encoder: vre }", "cartoon_blind], config: { encoder: tiny_dino_vit }")  # fmt: skip
+    of_vre = "cartoon_blind], config: { encoder: vre }"
+    edit = (of_vre, of_vre.replace("vre", "tiny_dino_vit"))
     with pytest.raises(SrledgerError, match="'tiny_dino_vit' has no prompts") as caught:
         load(tmp_path, edit)
     for words in ("one that gives prompts: vre", "priors.vre_prompts.config.encoder"):
