@@ -80,7 +80,6 @@ def without_costly_entries(params: str) -> str:
         r"^ +(?:# .*\n +)?(?:realsr|screensr|real_lq|cartoon_faces): .*\n",
         rf"^ +- \w+_(?:{gone})\w*\n",
         rf"^ +- (?:{dropped}|landmark_unet_maps|yoda_)\w*\n",
-        r"(?<= {6}rows: \[)yoda_maps, yoda_factorial(?=\]\n)",
         rf", \w*(?:{gone}): (?:\*\w+|{{ hr_size_px: \d+ }})",
     ):
         sections[at] = re.sub(f"(?m){named}", "", sections[at])
