@@ -48,7 +48,7 @@ def changes_of(params: dict) -> list[Insert | Append]:
 
 
 def values(text: str) -> dict:
-    return YAML(typ="safe", pure=True).load(text)
+    return YAML(typ="safe").load(text)
 
 
 def without_insertions(new: str, old: str) -> str:

@@ -145,7 +145,7 @@ def _block(head: str, value: Any, column: int) -> list[str]:
 def _values(text: str, name: str) -> Any:
     """What ``text`` holds, with aliases written out."""
     try:
-        loaded = YAML(typ="safe", pure=True).load(text)
+        loaded = YAML(typ="safe").load(text)
     except YAMLError as error:
         raise SrledgerError("not valid YAML", where=name, found=error) from error
     return json.loads(json.dumps(loaded, default=str))
