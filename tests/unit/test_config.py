@@ -56,9 +56,7 @@ def test_a_scale_may_give_a_task_other_metrics(tmp_path: Path) -> None:
 def test_a_row_may_run_at_some_of_the_scales_that_take_all_rows(tmp_path: Path) -> None:
     edit = ("  srdiff: &srdiff\n", "  srdiff: &srdiff\n    scales: [celeba_cpu, paper]\n")
     assert [load(tmp_path, edit, scale=scale).is_active("srdiff") for scale in ("celeba_gpu", "paper")] == [False, True]
-    with pytest.raises(
-        SrledgerError, match=r"_world' runs at other scales(?s:.*)add celeba_cpu to its scales"
-    ):
+    with pytest.raises(SrledgerError, match=r"_world' runs at other scales(?s:.*)add celeba_cpu to its scales"):
         load(tmp_path, ("      - imdn\n", "      - landmark_unet_yolo_world\n"), scale="quick")
     with pytest.raises(SrledgerError, match="nearest:  paper"):
         load(tmp_path, (edit[0], edit[1].replace("paper", "papre")), scale="quick")
