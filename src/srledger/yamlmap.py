@@ -63,7 +63,8 @@ def _find_lines(node: Any, value: Any, keys: KeyPath, lines: dict[KeyPath, int])
         for key, item in value.items():
             if str(key) in own:
                 lines[(*keys, key)] = own[str(key)]
-            _find_lines(nodes[str(key)], item, (*keys, key), lines)
+            if str(key) in nodes:  # `true` and `null` are keys too, written otherwise than str() writes them
+                _find_lines(nodes[str(key)], item, (*keys, key), lines)
     elif isinstance(value, list):
         for k, (child, item) in enumerate(zip(node.value, value, strict=True)):
             _find_lines(child, item, (*keys, k), lines)
